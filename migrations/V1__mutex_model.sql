@@ -1,0 +1,190 @@
+-- The truth about mutexes: one row of mutex_model is one hold.
+--
+-- Every name in these files is unqualified. The migrator sets search_path to the schema it installs into, pg_temp last,
+-- and functions keep that path (`set search_path from current`): the same text serves any schema, and a temporary table of
+-- the caller's cannot stand in for ours.
+
+-- Fencing tokens --------------------------------------------------------------------------------------------------------
+
+create table token_generation (
+    only_row          boolean primary key default true constraint token_generation_has_one_row check (only_row),
+    generation        bigint  not null constraint generation_is_positive check (generation > 0),
+    system_identifier bigint  not null,
+    timeline          integer not null
+);
+
+comment on table token_generation is
+    'One row: the server that gave the last fencing tokens. A token is generation * 2^40 + a sequence number. The generation '
+    'rises when the server turns out to be another one (failover, restored dump, pg_upgrade), whose sequence may have fallen behind.';
+comment on column token_generation.only_row is 'Always true: there is one row.';
+comment on column token_generation.generation is 'The generation of the tokens given now.';
+comment on column token_generation.system_identifier is 'The cluster that gave the last tokens; compared when a client connects or migrates.';
+comment on column token_generation.timeline is 'The timeline of the server that gave the last tokens; compared at each capture.';
+
+create sequence fencing_token_sequence;
+comment on sequence fencing_token_sequence is 'Numbers the fencing tokens within one generation.';
+
+-- Right at once after a promotion, when pg_control_checkpoint() still names the old timeline.
+create function current_timeline() returns integer
+language sql volatile parallel unsafe
+set search_path from current
+as $$
+    select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer
+$$;
+comment on function current_timeline() is 'The timeline this primary writes.';
+
+insert into token_generation (generation, system_identifier, timeline)
+select greatest(1, current_timeline()), control.system_identifier, current_timeline()
+from pg_control_system() control;
+
+create function bump_generation() returns bigint
+language sql volatile parallel unsafe security definer
+set search_path from current
+as $$
+    -- The sequence may have outgrown its 40 bits: what it carried into the generation is skipped too.
+    update token_generation
+    set generation = greatest(generation + 1 + ((select last_value from fencing_token_sequence) >> 40), current_timeline()),
+        system_identifier = (select control.system_identifier from pg_control_system() control),
+        timeline = current_timeline()
+    returning generation
+$$;
+comment on function bump_generation() is
+    'Raises the generation of fencing tokens, so that every later token is larger than every earlier one. It rises by itself '
+    'after a failover; call this after a recovery that kept timeline and cluster but lost data, such as a restored snapshot of the disk.';
+
+create function ensure_generation() returns bigint
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+declare
+    seen_timeline integer := current_timeline();
+    seen_system   bigint  := (select control.system_identifier from pg_control_system() control);
+    current_generation bigint;
+begin
+    select t.generation into current_generation from token_generation t
+    where t.timeline = seen_timeline and t.system_identifier = seen_system;
+    if not found then
+        -- Whoever comes second waits here for the first and then finds the row already right.
+        perform 1 from token_generation t for update;
+        select t.generation into current_generation from token_generation t
+        where t.timeline = seen_timeline and t.system_identifier = seen_system;
+        if not found then
+            current_generation := bump_generation();
+        end if;
+    end if;
+    return current_generation;
+end
+$$;
+comment on function ensure_generation() is
+    'Raises the generation of fencing tokens if this is not the server that gave the last ones. Clients call it when they connect and migrate.';
+
+create function next_fencing_token() returns bigint
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+declare
+    current_generation bigint;
+begin
+    select t.generation into current_generation from token_generation t where t.timeline = current_timeline();
+    if not found then
+        current_generation := ensure_generation();
+    end if;
+    return (current_generation << 40) + nextval('fencing_token_sequence');
+end
+$$;
+comment on function next_fencing_token() is 'The next fencing token: larger than every one given before, also after a failover.';
+
+-- Rules that end a hold -------------------------------------------------------------------------------------------------
+
+-- Total: any two texts give an answer, so a row that another program wrote badly cannot stop a capture, a list or a sweep.
+-- Truly immutable: an interval of seconds does not depend on the time zone, and a deadline without an offset is not accepted.
+create function rule_ends_at(rule text, config text, captured_since timestamptz) returns timestamptz
+language plpgsql immutable parallel safe
+as $$
+declare
+    longest constant bigint := 3153600000;  -- 100 years in seconds; more counts as for ever
+    trimmed text;
+begin
+    if rule = 'deadline'
+       and config ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$' then
+        begin
+            return config::timestamptz;
+        exception when others then
+            null;  -- the 31st of February: it counts as the fallback, like any other config that makes no sense
+        end;
+    elsif rule = 'timeout' then
+        trimmed := btrim(config, E' \t\r\n');
+        if trimmed ~ '^[+-]?[0-9]+$' then
+            if length(trimmed) > 18 or trimmed::bigint not between -longest and longest then
+                return case when left(trimmed, 1) = '-' then '-infinity' else 'infinity' end;
+            end if;
+            return captured_since + make_interval(secs => trimmed::bigint);
+        end if;
+    elsif rule is distinct from 'deadline' then
+        return null;
+    end if;
+    return captured_since + make_interval(secs => 300);
+end
+$$;
+comment on function rule_ends_at(text, text, timestamptz) is
+    'When a hold under this rule is over: null if the rule is not one of time. A timeout that is no number, and a deadline that '
+    'is no time, count as 300 seconds.';
+
+-- Holds -----------------------------------------------------------------------------------------------------------------
+
+create table mutex_model (
+    mutex_group         text collate "C" not null default '',
+    mutex_mode          text collate "C" not null default '',
+    mutex_id            text collate "C" not null default '',
+    owner_session       text collate "C" not null,
+    owner_host          text             not null default '',
+    owner_id            text             not null default '',
+    owner_login         text             not null default '',
+    owner_name          text             not null default '',
+    auto_release_rule   text             not null default '',
+    auto_release_config text             not null default '',
+    captured_since      timestamptz      not null default clock_timestamp(),
+    status_data         text,
+    fencing_token       bigint           not null default next_fencing_token(),
+    permit              integer          not null default 0,
+    held_since          timestamptz      not null default clock_timestamp(),
+    expires_at          timestamptz      generated always as (rule_ends_at(auto_release_rule, auto_release_config, captured_since)) stored,
+
+    constraint mutex_model_pkey primary key (mutex_group, mutex_mode, mutex_id, permit),
+    constraint mutex_is_named check (mutex_group <> '' or mutex_mode <> '' or mutex_id <> ''),
+    -- Together the key columns stay below the 2,704 bytes that an index entry can hold.
+    constraint mutex_group_at_most_400_bytes check (octet_length(mutex_group) <= 400),
+    constraint mutex_mode_at_most_400_bytes check (octet_length(mutex_mode) <= 400),
+    constraint mutex_id_at_most_1600_bytes check (octet_length(mutex_id) <= 1600),
+    constraint owner_session_at_most_400_bytes check (octet_length(owner_session) <= 400),
+    constraint owner_host_at_most_1600_bytes check (octet_length(owner_host) <= 1600),
+    constraint owner_id_at_most_400_bytes check (octet_length(owner_id) <= 400),
+    constraint owner_login_at_most_400_bytes check (octet_length(owner_login) <= 400),
+    constraint owner_name_at_most_400_bytes check (octet_length(owner_name) <= 400),
+    constraint auto_release_rule_at_most_400_bytes check (octet_length(auto_release_rule) <= 400),
+    constraint auto_release_config_at_most_1600_bytes check (octet_length(auto_release_config) <= 1600),
+    constraint status_data_at_most_65536_bytes check (octet_length(status_data) <= 65536),
+    constraint permit_is_not_negative check (permit >= 0)
+) with (fillfactor = 70);  -- room on each page for refreshed rows, so that refreshing stays a HOT update
+
+-- No index on a column that a refresh changes (captured_since, expires_at, status_data): it would end HOT updates.
+create index mutex_model_owner_session on mutex_model (owner_session);
+
+comment on table mutex_model is 'The holds: one row is one owner that has captured one mutex. Read it through the views held and hold.';
+comment on column mutex_model.mutex_group is 'First part of the mutex id: the application or area.';
+comment on column mutex_model.mutex_mode is 'Second part of the mutex id: the type of the object locked.';
+comment on column mutex_model.mutex_id is 'Third part of the mutex id: which object of that type.';
+comment on column mutex_model.owner_session is 'Who holds it: the identity that captures, refreshes and releases compare.';
+comment on column mutex_model.owner_host is 'Host of the owner, for people.';
+comment on column mutex_model.owner_id is 'User id of the owner.';
+comment on column mutex_model.owner_login is 'Login of the owner, for people.';
+comment on column mutex_model.owner_name is 'Name of the owner, for people.';
+comment on column mutex_model.auto_release_rule is 'Code of the rule that ends the hold: timeout, deadline, never (or empty), or a custom code.';
+comment on column mutex_model.auto_release_config is 'Setting of the rule: whole seconds for timeout, an RFC 3339 time for deadline.';
+comment on column mutex_model.captured_since is 'Database time of the capture or of the last refresh; a timeout counts from here.';
+comment on column mutex_model.status_data is 'Free text of the holder.';
+comment on column mutex_model.fencing_token is 'Larger for each later capture of the mutex; a refresh keeps it.';
+comment on column mutex_model.permit is '0 for an exclusive hold, else the number of the permit.';
+comment on column mutex_model.held_since is 'Database time at which this hold began; refreshes leave it.';
+comment on column mutex_model.expires_at is 'When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.';

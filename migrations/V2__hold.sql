@@ -1,0 +1,160 @@
+-- What the functions answer with, and what they share.
+
+create view hold as
+select mutex_group, mutex_mode, mutex_id, permit,
+       owner_session, owner_host, owner_id, owner_login, owner_name,
+       auto_release_rule, auto_release_config, captured_since, status_data,
+       fencing_token, held_since, expires_at
+from mutex_model;
+
+comment on view hold is
+    'Every row of mutex_model, over or not, with a fixed list of columns. The functions read and write through it, so a column '
+    'that another program adds to the table disturbs nothing.';
+
+create view held as
+select mutex_group, mutex_mode, mutex_id, permit,
+       owner_session, owner_host, owner_id, owner_login, owner_name,
+       auto_release_rule, auto_release_config, status_data, fencing_token,
+       held_since, captured_since, expires_at,
+       clock_timestamp() - held_since as held_for,
+       case when isfinite(expires_at) then expires_at - clock_timestamp() end as time_left
+from hold
+where expires_at is null or expires_at >= clock_timestamp();
+
+comment on view held is 'What is held now, by whom, since when and until when. Holds whose rule has ended them are left out; hold shows those too.';
+comment on column held.held_for is 'Age of the hold.';
+comment on column held.time_left is 'Time until the rule ends the hold; null if no time does.';
+
+create type hold_outcome as (
+    outcome               text,
+    mutex_group           text,
+    mutex_mode            text,
+    mutex_id              text,
+    permit                integer,
+    owner_session         text,
+    owner_host            text,
+    owner_id              text,
+    owner_login           text,
+    owner_name            text,
+    auto_release_rule     text,
+    auto_release_config   text,
+    captured_since        timestamptz,
+    status_data           text,
+    fencing_token         bigint,
+    held_since            timestamptz,
+    expires_at            timestamptz,
+    observed_at           timestamptz,
+    evicted_owner_session text,
+    evicted_owner_name    text,
+    evicted_fencing_token bigint
+);
+comment on type hold_outcome is
+    'One answer: the outcome, the hold it is about (the caller''s own or, if busy, the holder''s), the database time of the decision, '
+    'and, if a hold was over and made way, whose it was.';
+
+-- The parts are set apart by their lengths: ('a', 'b:c') and ('a:b', 'c') must not share a key. Every program that decides
+-- about mutexes must use the same key: this function never changes its results.
+create function mutex_key(mutex_group text, mutex_mode text, mutex_id text) returns bigint
+language sql immutable parallel safe
+as $$
+    select hashtextextended(
+        octet_length(mutex_group)::text || ':' || octet_length(mutex_mode)::text || ':' || mutex_group || mutex_mode || mutex_id,
+        31638917211252088)  -- the bytes of 'pgmutex': keys that an application makes for itself do not meet ours by accident
+$$;
+comment on function mutex_key(text, text, text) is
+    'The key of the advisory transaction lock behind which decisions about a mutex are made. Two mutexes with one key only take turns.';
+
+-- Called once the cheap test has failed: says which of the two it is.
+create function refuse_transaction() returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if pg_is_in_recovery() then
+        raise exception using errcode = 'PM002',
+            message = 'pgmutex cannot decide on a standby',
+            hint = 'Connect to the primary, for example with target_session_attrs=read-write.';
+    end if;
+    raise exception using errcode = 'PM001',
+        message = format('pgmutex cannot decide in a %s transaction: its snapshot may be older than the lock', current_setting('transaction_isolation')),
+        hint = 'Call it on its own, or begin the transaction with: begin isolation level read committed';
+end
+$$;
+comment on function refuse_transaction() is 'Raises PM001 (isolation level) or PM002 (standby).';
+
+create function refuse_input(problem text) returns void
+language plpgsql volatile parallel unsafe
+as $$
+begin
+    raise exception using errcode = 'PM003', message = problem,
+        hint = 'Nothing was changed. The limits are in the comments of table mutex_model and its check constraints.';
+end
+$$;
+comment on function refuse_input(text) is 'Raises PM003 (an argument that cannot be accepted).';
+
+create function check_text(field text, value text, most_bytes integer) returns void
+language plpgsql immutable parallel safe
+as $$
+begin
+    if octet_length(value) > most_bytes then
+        raise exception using errcode = 'PM003',
+            message = format('%s is %s bytes long, at most %s are allowed', field, octet_length(value), most_bytes);
+    end if;
+end
+$$;
+comment on function check_text(text, text, integer) is 'Raises PM003 if a text is longer than its column takes.';
+
+create function check_call(mutex_group text, mutex_mode text, mutex_id text, owner_session text) returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    if mutex_group is null or mutex_mode is null or mutex_id is null then
+        perform refuse_input('mutex_group, mutex_mode and mutex_id must not be null');
+    end if;
+    if mutex_group = '' and mutex_mode = '' and mutex_id = '' then
+        perform refuse_input('mutex_id is empty, and so are mutex_group and mutex_mode: name the mutex');
+    end if;
+    if coalesce(owner_session, '') = '' then
+        perform refuse_input('owner_session is empty: it says who holds the mutex');
+    end if;
+    perform check_text('mutex_group', mutex_group, 400);
+    perform check_text('mutex_mode', mutex_mode, 400);
+    perform check_text('mutex_id', mutex_id, 1600);
+    perform check_text('owner_session', owner_session, 400);
+end
+$$;
+comment on function check_call(text, text, text, text) is
+    'The start of every decision: refuses a transaction whose snapshot may be stale (PM001), a standby (PM002) and bad names (PM003).';
+
+create function check_rule(rule text, config text) returns void
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+begin
+    if rule in ('', 'never') then
+        if coalesce(config, '') <> '' then
+            perform refuse_input('auto_release_config must be empty for the rule never');
+        end if;
+    elsif rule = 'timeout' then
+        if coalesce(config !~ '^[0-9]{1,10}$', true) or config::bigint not between 1 and 3153600000 then
+            perform refuse_input('auto_release_config of a timeout must be whole seconds from 1 to 3153600000 (100 years)');
+        end if;
+    elsif rule = 'deadline' then
+        -- Two different starting points give two answers exactly when the text is no time and the fallback answers.
+        if rule_ends_at(rule, config, timestamptz 'epoch') <> rule_ends_at(rule, config, timestamptz '2000-01-01 00:00:00Z') then
+            perform refuse_input('auto_release_config of a deadline must be a time as in RFC 3339, such as 2030-01-31T12:00:00Z');
+        elsif rule_ends_at(rule, config, timestamptz 'epoch') <= clock_timestamp() then
+            perform refuse_input('auto_release_config: this deadline has already passed');
+        end if;
+    elsif rule = 'connection' then
+        perform refuse_input('auto_release_rule connection is reserved; this version does not offer it');
+    end if;
+    perform check_text('auto_release_rule', rule, 400);
+    perform check_text('auto_release_config', config, 1600);
+end
+$$;
+comment on function check_rule(text, text) is 'Raises PM003 if a rule could not end a hold as its caller means it to.';

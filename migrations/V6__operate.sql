@@ -1,0 +1,149 @@
+-- For those who look after the locks of others.
+
+-- The one place that removes a hold against its holder's will: a rule that the database cannot judge has ended it, or a person has.
+create function remove_hold(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint, custom_rule_only boolean) returns hold_outcome
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    answer hold_outcome;
+begin
+    perform pg_advisory_xact_lock(mutex_key(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id));
+    for attempt in 1..2 loop
+        select 'released', h.*, clock_timestamp(), h.owner_session, h.owner_name, h.fencing_token into answer from hold h
+        where h.mutex_group = remove_hold.mutex_group and h.mutex_mode = remove_hold.mutex_mode and h.mutex_id = remove_hold.mutex_id
+          and (remove_hold.fencing_token is null or h.fencing_token = remove_hold.fencing_token)
+          and not (remove_hold.custom_rule_only and h.auto_release_rule in ('', 'never', 'timeout', 'deadline', 'connection'))
+        order by h.permit
+        limit 1
+        for update skip locked;
+        if found then
+            delete from hold h
+            where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
+              and h.permit = answer.permit;
+            return answer;
+        end if;
+        exit when attempt = 2;
+        -- As in release: a refresh on its way is waited out, a fenced write is not.
+        perform 1 from hold h
+        where h.mutex_group = remove_hold.mutex_group and h.mutex_mode = remove_hold.mutex_mode and h.mutex_id = remove_hold.mutex_id
+          and (remove_hold.fencing_token is null or h.fencing_token = remove_hold.fencing_token)
+        for no key update;
+        exit when not found;
+    end loop;
+
+    select 'busy', h.*, clock_timestamp(), null, null, null into answer from hold h
+    where h.mutex_group = remove_hold.mutex_group and h.mutex_mode = remove_hold.mutex_mode and h.mutex_id = remove_hold.mutex_id
+      and (remove_hold.fencing_token is null or h.fencing_token = remove_hold.fencing_token)
+    order by h.permit
+    limit 1;
+    if not found then
+        answer.outcome := 'not_held';
+        answer.mutex_group := remove_hold.mutex_group;
+        answer.mutex_mode := remove_hold.mutex_mode;
+        answer.mutex_id := remove_hold.mutex_id;
+        answer.observed_at := clock_timestamp();
+    end if;
+    return answer;
+end
+$$;
+comment on function remove_hold(text, text, text, bigint, boolean) is 'Used by evict and force_release; not called directly.';
+
+create function evict(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint) returns hold_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+begin
+    perform check_call(evict.mutex_group, evict.mutex_mode, evict.mutex_id, 'evict');
+    if evict.fencing_token is null then
+        perform refuse_input('fencing_token must not be null: it says which hold was judged');
+    end if;
+    return remove_hold(evict.mutex_group, evict.mutex_mode, evict.mutex_id, evict.fencing_token, true);
+end
+$$;
+comment on function evict(text, text, text, bigint) is
+    'Removes one hold under a custom rule, for a client that knows the rule and has found it over: exactly the hold with this '
+    'token, and only if its rule is not one that the database judges itself. Outcome: released, not_held or busy.';
+
+create function force_release(
+    mutex_group   text,
+    mutex_mode    text,
+    mutex_id      text,
+    reason        text default null,
+    fencing_token bigint default null
+) returns hold_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+declare
+    answer hold_outcome;
+begin
+    perform check_call(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, 'force_release');
+    answer := remove_hold(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, force_release.fencing_token, false);
+    if answer.outcome = 'released' then
+        raise log using message = format(
+            'pgmutex: %L forced the release of %L/%L/%L, held by session %L (%L) with token %s since %s; reason: %L',
+            session_user, answer.mutex_group, answer.mutex_mode, answer.mutex_id, answer.owner_session, answer.owner_name,
+            answer.fencing_token, answer.held_since, force_release.reason);
+    end if;
+    return answer;
+end
+$$;
+comment on function force_release(text, text, text, text, bigint) is
+    'Takes a mutex away from whoever holds it and writes who did so and why to the server''s log. Outcome: released (the row is the hold '
+    'that was), not_held, or busy (a fenced write of the holder is under way). With fencing_token, only that very hold.';
+
+create function sweep(batch integer default 1000) returns bigint
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    started_at timestamptz := clock_timestamp();
+    candidate  hold;
+    swept      bigint := 0;
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    -- Each hold costs one entry in the server's lock table until the commit.
+    if sweep.batch is null or sweep.batch not between 1 and 1000 then
+        perform refuse_input('batch must be from 1 to 1000');
+    end if;
+    for candidate in select h.* from hold h where h.expires_at < started_at limit sweep.batch loop
+        -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
+        continue when not pg_try_advisory_xact_lock(mutex_key(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id));
+        perform 1 from hold h
+        where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
+          and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token and h.expires_at < started_at
+        for update skip locked;
+        if found then
+            delete from hold h
+            where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
+              and h.permit = candidate.permit;
+            swept := swept + 1;
+        end if;
+    end loop;
+    return swept;
+end
+$$;
+comment on function sweep(integer) is
+    'Removes up to batch holds that are over (at most 1000) and says how many. Not needed for correctness: a hold that is over '
+    'stops nobody. Call it now and then, until it answers 0, to keep the table small.';
+
+-- Nothing is for everybody: the owner of the schema grants what a role needs.
+do $$
+declare
+    routine regprocedure;
+begin
+    for routine in
+        select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = current_schema()
+    loop
+        execute format('revoke all on function %s from public', routine);
+    end loop;
+end
+$$;

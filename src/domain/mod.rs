@@ -1,0 +1,21 @@
+//! What a mutex is: names, owners, holds, rules and errors. Pure values, no input or output.
+
+mod auto_release;
+mod error;
+mod fencing_token;
+mod limits;
+mod mutex;
+mod mutex_id;
+mod mutex_owner;
+mod mutex_query;
+mod outcome;
+
+pub use auto_release::{AutoRelease, AutoReleaseRule};
+pub use error::{Error, Result};
+pub use fencing_token::FencingToken;
+pub(crate) use limits::check_status_data;
+pub use mutex::{Mutex, MutexState};
+pub use mutex_id::MutexId;
+pub use mutex_owner::MutexOwner;
+pub use mutex_query::{MutexQuery, Page, PagePosition};
+pub use outcome::{CaptureOutcome, Captured, Evicted, ForceReleased, Released};

@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+
+mod backend;
+mod current_owner;
+mod domain;
+mod mutexes;
+mod postgres;
+#[cfg(all(unix, feature = "private-server"))]
+pub mod private_server;
+mod session;
+
+pub use backend::{
+    BackendFuture, CaptureRequest, ForceReleaseRequest, MutexBackend, Observed, RefreshRequest,
+    ReleaseRequest, StateRequest,
+};
+pub use current_owner::{current_owner, with_owner};
+pub use domain::{
+    AutoRelease, AutoReleaseRule, CaptureOutcome, Captured, Error, Evicted, FencingToken,
+    ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition,
+    Released, Result,
+};
+pub use mutexes::{
+    Capture, ForceRelease, InTransaction, Mutexes, MutexesBuilder, Refresh, Release,
+};
+pub use postgres::{
+    MigrationReport, PostgresBackend, PostgresSettings, Repository, SchemaName, SchemaStatus,
+    TransactionBackend, embedded_migrations, pool_for_url, run_migrations,
+};
+pub use session::SessionBackend;
+
+// The crates whose types are part of this one's face, in the versions that fit.
+pub use deadpool_postgres;
+pub use refinery;
+pub use tokio_postgres;

@@ -1,0 +1,119 @@
+use std::{future::IntoFuture, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::rules::Rules;
+use crate::{
+    backend::{BackendFuture, CaptureRequest, MutexBackend},
+    current_owner::current_owner,
+    domain::{
+        AutoRelease, CaptureOutcome, Captured, Error, Evicted, MutexId, MutexOwner, Result,
+        check_status_data,
+    },
+};
+
+/// How often a capture evicts holds under custom rules before it takes busy for an answer: others may capture in between.
+const MOST_EVICTIONS: usize = 3;
+
+/// A capture in the making: say more, then await it. See [`Mutexes::capture`](crate::Mutexes::capture).
+#[derive(Debug)]
+#[must_use = "a capture does nothing until it is awaited"]
+pub struct Capture<'a> {
+    backend: &'a dyn MutexBackend,
+    rules: &'a Rules,
+    id: MutexId,
+    owner: Option<MutexOwner>,
+    auto_release: Option<AutoRelease>,
+    status_data: Option<String>,
+}
+
+impl<'a> Capture<'a> {
+    pub(super) fn new(backend: &'a dyn MutexBackend, rules: &'a Rules, id: &MutexId) -> Self {
+        Self {
+            backend,
+            rules,
+            id: id.clone(),
+            owner: None,
+            auto_release: None,
+            status_data: None,
+        }
+    }
+
+    /// For this owner. Default: [`current_owner`](crate::current_owner()).
+    pub fn owner(mut self, owner: MutexOwner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// Over when this time has passed since the capture or the last refresh: whole seconds.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.auto_release(AutoRelease::Timeout(timeout))
+    }
+
+    /// Over when this moment has passed on the database's clock.
+    pub fn deadline(self, deadline: DateTime<Utc>) -> Self {
+        self.auto_release(AutoRelease::Deadline(deadline))
+    }
+
+    /// Under this rule. Default: a new hold gets a timeout of 300 seconds, a hold that is refreshed keeps its rule.
+    pub fn auto_release(mut self, rule: AutoRelease) -> Self {
+        self.auto_release = Some(rule);
+        self
+    }
+
+    /// Free text for people and for the holder itself, up to 65,536 bytes. A hold that is refreshed keeps its text if this is empty.
+    pub fn status_data(mut self, status_data: impl Into<String>) -> Self {
+        self.status_data = Some(status_data.into());
+        self
+    }
+
+    async fn run(self) -> Result<Captured> {
+        if let Some(rule) = &self.auto_release {
+            rule.check()?;
+        }
+        check_status_data(self.status_data.as_deref())?;
+        let request = CaptureRequest {
+            id: self.id,
+            owner: self.owner.unwrap_or_else(current_owner),
+            auto_release: self.auto_release,
+            status_data: self.status_data,
+        };
+        let mut evicted = None;
+        for _ in 0..MOST_EVICTIONS {
+            match self.backend.capture(&request).await {
+                Err(Error::Busy {
+                    holder,
+                    observed_at,
+                    ..
+                }) if self.rules.have_ended(&holder, observed_at) => {
+                    self.backend
+                        .evict(&request.id, holder.fencing_token)
+                        .await?;
+                    evicted = Some(Evicted::new(
+                        holder.owner.session_id().to_owned(),
+                        holder.owner.name().to_owned(),
+                        holder.fencing_token,
+                    ));
+                }
+                Ok(mut captured) => {
+                    if let (CaptureOutcome::Captured, Some(evicted)) = (&captured.outcome, evicted)
+                    {
+                        captured.outcome = CaptureOutcome::Evicted(evicted);
+                    }
+                    return Ok(captured);
+                }
+                refused => return refused,
+            }
+        }
+        self.backend.capture(&request).await
+    }
+}
+
+impl<'a> IntoFuture for Capture<'a> {
+    type Output = Result<Captured>;
+    type IntoFuture = BackendFuture<'a, Captured>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}

@@ -1,0 +1,81 @@
+use super::{Capture, ForceRelease, Mutexes, Refresh, Release, request};
+use crate::{
+    backend::MutexBackend,
+    current_owner::current_owner,
+    domain::{MutexId, MutexOwner, MutexQuery, MutexState, Page, Result},
+    postgres::{Transaction, TransactionBackend},
+};
+
+/// The verbs inside a caller's transaction: see [`Mutexes::in_transaction`](crate::Mutexes::in_transaction).
+///
+/// What is captured here is held, for everyone else, from the commit on; until then their calls about the same mutex wait, at most 5
+/// seconds each. After an error of the database the transaction is over, as after any such error; [`Error::Busy`](crate::Error::Busy) and [`Error::Lost`](crate::Error::Lost) are answers
+/// and leave it as it was.
+///
+/// Groups that are routed to another backend keep their mutexes there: they do not take part in the transaction.
+#[derive(Debug)]
+pub struct InTransaction<'a> {
+    mutexes: &'a Mutexes,
+    transaction: Option<TransactionBackend<'a>>,
+}
+
+impl<'a> InTransaction<'a> {
+    pub(super) fn new(mutexes: &'a Mutexes, transaction: &'a Transaction<'a>) -> Self {
+        Self {
+            mutexes,
+            transaction: mutexes.parts.postgres.as_ref().map(|postgres| {
+                TransactionBackend::new(postgres.repository().clone(), transaction)
+            }),
+        }
+    }
+}
+
+impl InTransaction<'_> {
+    /// As [`Mutexes::capture`].
+    pub fn capture(&self, id: &MutexId) -> Capture<'_> {
+        Capture::new(self.backend(id), &self.mutexes.parts.rules, id)
+    }
+
+    /// As [`Mutexes::refresh`].
+    pub fn refresh(&self, id: &MutexId) -> Refresh<'_> {
+        Refresh::new(self.backend(id), id)
+    }
+
+    /// As [`Mutexes::release`].
+    pub fn release(&self, id: &MutexId) -> Release<'_> {
+        Release::new(self.backend(id), id)
+    }
+
+    /// As [`Mutexes::request`].
+    pub async fn request(&self, id: &MutexId) -> Result<MutexState> {
+        self.request_by(id, &current_owner()).await
+    }
+
+    /// As [`Mutexes::request_by`].
+    pub async fn request_by(&self, id: &MutexId, owner: &MutexOwner) -> Result<MutexState> {
+        request(self.backend(id), &self.mutexes.parts.rules, id, owner).await
+    }
+
+    /// As [`Mutexes::list`], with what the transaction itself has done.
+    pub async fn list(&self, query: &MutexQuery) -> Result<Page> {
+        match (&self.transaction, &query.group) {
+            (Some(transaction), Some(group)) if !self.mutexes.parts.routes.is_routed(group) => {
+                transaction.list(query).await
+            }
+            (Some(transaction), None) => transaction.list(query).await,
+            _ => self.mutexes.list(query).await,
+        }
+    }
+
+    /// As [`Mutexes::force_release`].
+    pub fn force_release(&self, id: &MutexId, reason: impl Into<String>) -> ForceRelease<'_> {
+        ForceRelease::new(self.backend(id), id, reason.into())
+    }
+
+    fn backend(&self, id: &MutexId) -> &dyn MutexBackend {
+        match &self.transaction {
+            Some(transaction) if !self.mutexes.parts.routes.is_routed(id.group()) => transaction,
+            _ => self.mutexes.backend(id),
+        }
+    }
+}

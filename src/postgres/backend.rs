@@ -1,0 +1,280 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::{Object, Pool, PoolError};
+use scopeguard::ScopeGuard;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_postgres::IsolationLevel;
+
+use super::{
+    MigrationReport, Repository, SchemaName, SchemaStatus, migrate, operation::*, sqlstate::Failure,
+};
+use crate::{
+    backend::{
+        BackendFuture, CaptureRequest, ForceReleaseRequest, MutexBackend, Observed, RefreshRequest,
+        ReleaseRequest, StateRequest,
+    },
+    domain::{
+        Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexQuery, MutexState, Page,
+        Released,
+    },
+};
+
+/// How a [`PostgresBackend`] deals with time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresSettings {
+    /// Longest that one call may take, waiting for a pooled connection included; then its outcome is said to be unknown.
+    /// Default: 15 s. (A call waits up to 5 s for other transactions that decide about the same mutex.)
+    pub call_timeout: Duration,
+    /// For how long a call whose outcome is unknown is repeated to learn it, for example while the server restarts. 0
+    /// switches this off. Default: 5 s.
+    pub settle_timeout: Duration,
+}
+
+impl Default for PostgresSettings {
+    fn default() -> Self {
+        Self {
+            call_timeout: Duration::from_secs(15),
+            settle_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Mutexes kept in PostgreSQL, reached through a deadpool pool.
+///
+/// A call is one statement, one round trip and one commit. If the connection breaks with the outcome unknown, the call is
+/// repeated with the same owner, which gives the same hold and the same fencing token; if that does not settle it within
+/// [`settle_timeout`](PostgresSettings::settle_timeout), the answer is [`Error::OutcomeUnknown`].
+///
+/// Dropping a call's future closes its connection instead of returning it to the pool. What had been sent may still be
+/// carried out; a hold that comes of it lasts until its rule ends it, or until the same owner captures or releases again.
+#[derive(Clone, Debug)]
+pub struct PostgresBackend {
+    pool: Pool,
+    repository: Repository,
+    settings: PostgresSettings,
+    /// Whether this role or database begins transactions at another isolation level than read committed.
+    begins_elsewhere: Arc<AtomicBool>,
+}
+
+impl PostgresBackend {
+    /// Mutexes in this schema of the database that the pool connects to.
+    ///
+    /// The pool must recycle its connections with `RecyclingMethod::Fast` (deadpool's default) if a pooler in transaction
+    /// mode is in between.
+    pub fn new(pool: Pool, schema: SchemaName, settings: PostgresSettings) -> Self {
+        Self {
+            pool,
+            repository: Repository::new(schema),
+            settings,
+            begins_elsewhere: Arc::default(),
+        }
+    }
+
+    /// The functions that the backend calls.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Takes a connection from the pool.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if there is none within the call timeout.
+    pub(crate) async fn connection(&self) -> Result<Object, Error> {
+        match timeout(self.settings.call_timeout, self.pool.get()).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(unavailable(error)),
+            Err(elapsed) => Err(Error::Unavailable {
+                source: elapsed.into(),
+            }),
+        }
+    }
+
+    /// Brings the schema up to date.
+    pub(crate) async fn migrate(&self) -> Result<MigrationReport, Error> {
+        let mut connection = self.connection().await?;
+        migrate::migrate(&mut connection, &self.repository).await
+    }
+
+    /// Says what migrating would do.
+    pub(crate) async fn schema_status(&self) -> Result<SchemaStatus, Error> {
+        let mut connection = self.connection().await?;
+        migrate::schema_status(&mut connection, self.repository.schema()).await
+    }
+
+    /// Runs the application's migrations.
+    pub(crate) async fn run_migrations(
+        &self,
+        runner: &refinery::Runner,
+    ) -> Result<MigrationReport, Error> {
+        let mut connection = self.connection().await?;
+        migrate::run_migrations(&mut connection, runner).await
+    }
+
+    /// Checks the schema's version, and whether this is the server that gave the last tokens.
+    pub(crate) async fn verify(&self) -> Result<(), Error> {
+        if self.schema_status().await?.found.is_none() {
+            return Err(Error::NotMigrated {
+                schema: self.repository.schema().to_string(),
+                reason: "no migration was ever applied".to_owned(),
+            });
+        }
+        match self.call(EnsureGeneration).await {
+            // A standby gives no tokens: there is nothing to ensure, and looking is allowed.
+            Ok(_) | Err(Error::ReadOnly { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes one call, and repeats it while its outcome is unknown.
+    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, Error> {
+        let mut unknown: Option<(Instant, Error)> = None;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match (self.attempt(&operation).await, unknown.take()) {
+                (Err(error @ Error::OutcomeUnknown { .. }), earlier) => {
+                    let since = earlier.map_or_else(Instant::now, |(since, _)| since);
+                    unknown = Some((since, error));
+                }
+                // Not reached this time, but what was sent before may have been carried out.
+                (Err(Error::Unavailable { .. }), Some(earlier)) => unknown = Some(earlier),
+                (settled, _) => return settled,
+            }
+            if let Some((since, error)) = unknown.take() {
+                if since.elapsed() + pause > self.settings.settle_timeout {
+                    return Err(error);
+                }
+                tracing::warn!(operation = O::NAME, %error, "outcome unknown; repeating the call to learn it");
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+                unknown = Some((since, error));
+            }
+        }
+    }
+
+    async fn attempt<O: Operation>(&self, operation: &O) -> Result<O::Output, Error> {
+        let deadline = Instant::now() + self.settings.call_timeout;
+        let mut connection =
+            scopeguard::guard(self.connection().await?, |mid_conversation: Object| {
+                drop(Object::take(mid_conversation));
+            });
+        let conversation = async {
+            if !self.begins_elsewhere.load(Ordering::Relaxed) {
+                let client: &tokio_postgres::Client = &connection;
+                match operation.run(&self.repository, client, false).await {
+                    Err(Error::IsolationLevel { reason }) => {
+                        if !self.begins_elsewhere.swap(true, Ordering::Relaxed) {
+                            tracing::warn!(
+                                %reason,
+                                "this role or database has another default_transaction_isolation; \
+                                 every call now begins a read committed transaction, at the cost of more round trips"
+                            );
+                        }
+                    }
+                    answer => return answer,
+                }
+            }
+            self.in_read_committed(&mut connection, operation).await
+        };
+        let answer = match timeout_at(deadline, conversation).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(Error::OutcomeUnknown {
+                operation: O::NAME,
+                source: elapsed.into(),
+            }),
+        };
+        if !matches!(answer, Err(Error::OutcomeUnknown { .. })) {
+            drop(ScopeGuard::into_inner(connection));
+        }
+        answer
+    }
+
+    async fn in_read_committed<O: Operation>(
+        &self,
+        client: &mut tokio_postgres::Client,
+        operation: &O,
+    ) -> Result<O::Output, Error> {
+        let failure = Failure {
+            operation: O::NAME,
+            id: None,
+            schema: self.repository.schema(),
+        };
+        let transaction = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::ReadCommitted)
+            .start()
+            .await
+            .map_err(|error| failure.translate(error))?;
+        let output = operation.run(&self.repository, &transaction, false).await?;
+        transaction
+            .commit()
+            .await
+            .map_err(|error| failure.translate(error))?;
+        Ok(output)
+    }
+}
+
+fn unavailable(error: PoolError) -> Error {
+    Error::Unavailable {
+        source: error.into(),
+    }
+}
+
+impl MutexBackend for PostgresBackend {
+    fn capture<'a>(&'a self, request: &'a CaptureRequest) -> BackendFuture<'a, Captured> {
+        Box::pin(self.call(Capture(request)))
+    }
+
+    fn refresh<'a>(&'a self, request: &'a RefreshRequest) -> BackendFuture<'a, Mutex> {
+        Box::pin(self.call(Refresh(request)))
+    }
+
+    fn release<'a>(&'a self, request: &'a ReleaseRequest) -> BackendFuture<'a, Released> {
+        Box::pin(self.call(Release(request)))
+    }
+
+    fn request<'a>(&'a self, request: &'a StateRequest) -> BackendFuture<'a, Observed<MutexState>> {
+        Box::pin(self.call(Request(request)))
+    }
+
+    fn list<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, Page> {
+        Box::pin(self.call(List(query)))
+    }
+
+    fn count<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, u64> {
+        Box::pin(self.call(Count(query)))
+    }
+
+    fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, ()> {
+        Box::pin(self.call(Evict(id, token)))
+    }
+
+    fn force_release<'a>(
+        &'a self,
+        request: &'a ForceReleaseRequest,
+    ) -> BackendFuture<'a, ForceReleased> {
+        Box::pin(self.call(ForceRelease(request)))
+    }
+
+    fn sweep(&self) -> BackendFuture<'_, u64> {
+        Box::pin(async {
+            let mut swept = 0;
+            loop {
+                match self.call(Sweep).await? {
+                    0 => return Ok(swept),
+                    batch => swept += batch,
+                }
+            }
+        })
+    }
+
+    fn now(&self) -> BackendFuture<'_, DateTime<Utc>> {
+        Box::pin(self.call(Now))
+    }
+}

@@ -1,0 +1,242 @@
+use refinery::{Migration, Runner};
+use tokio_postgres::{Client, IsolationLevel};
+
+use super::{
+    Repository, SchemaName,
+    history::{MigrationTransaction, StepError},
+};
+use crate::domain::Error;
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+/// The migrations of this library, as refinery embeds them. Each expects the schema to be first in `search_path`:
+/// [`Mutexes::migrate`](crate::Mutexes::migrate) sees to that.
+pub fn embedded_migrations() -> Runner {
+    embedded::migrations::runner()
+}
+
+/// What a run of migrations did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MigrationReport {
+    /// The migrations that were applied, as `V1__name`, oldest first; none if everything was there already.
+    pub applied: Vec<String>,
+}
+
+/// How the schema in the database compares with what this program knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SchemaStatus {
+    /// Version found; `None` if the schema is not there or was never migrated.
+    pub found: Option<i64>,
+    /// Newest version that this program knows.
+    pub expected: i64,
+    /// The migrations that [`Mutexes::migrate`](crate::Mutexes::migrate) would apply, oldest first.
+    pub pending: Vec<String>,
+}
+
+/// Runs an application's own refinery migrations so that any number of replicas may do it at once.
+///
+/// refinery takes no lock: started twice at the same moment, it fails. Here the runner works in *one* transaction behind one
+/// advisory lock of the database: whoever comes second waits, however long, and then finds everything applied. The transaction is all or
+/// nothing, also if the process is killed in the middle; so statements that refuse to run in a transaction
+/// (`create index concurrently`, `vacuum`) cannot be among the migrations. It works through a pooler in transaction mode.
+///
+/// ```no_run
+/// # async fn example(client: &mut tokio_postgres::Client) -> Result<(), pgmutex::Error> {
+/// use refinery::{Migration, Runner};
+///
+/// // In an application: refinery::embed_migrations!("migrations"), then migrations::runner().
+/// let create = Migration::unapplied("V1__account", "create table account (id bigint primary key)");
+/// # let create = create.unwrap();
+/// let report = pgmutex::run_migrations(client, &Runner::new(&[create])).await?;
+/// println!("applied: {:?}", report.applied);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Cancel safety: dropping the future rolls the transaction back.
+///
+/// # Errors
+/// [`Error::Migration`] if a migration fails, or if what was applied earlier differs from what the runner has;
+/// [`Error::OutcomeUnknown`] if the connection breaks at the commit: run it again.
+pub async fn run_migrations(
+    client: &mut Client,
+    runner: &Runner,
+) -> Result<MigrationReport, Error> {
+    let mut transaction = begin(client, "pgmutex: migrations of the application").await?;
+    let report = run(&mut transaction, runner).await?;
+    commit(transaction).await?;
+    Ok(report)
+}
+
+/// Brings the schema of this library up to date. Writes nothing if it is.
+pub(crate) async fn migrate(
+    client: &mut Client,
+    repository: &Repository,
+) -> Result<MigrationReport, Error> {
+    let schema = repository.schema();
+    let runner = embedded_migrations();
+    let mut transaction = begin(client, &turn(schema)).await?;
+    let applied = applied(&mut transaction, schema).await?;
+    status(&applied, &runner, schema)?;
+    if up_to_date(&applied, &runner) {
+        conclude(transaction, repository).await?;
+        return Ok(MigrationReport::default());
+    }
+    let quoted = schema.quoted();
+    transaction
+        .enter_schema(schema.as_str(), &quoted)
+        .await
+        .map_err(failed)?;
+    let report = run(&mut transaction, &runner).await?;
+    transaction.explain_history().await.map_err(failed)?;
+    conclude(transaction, repository).await?;
+    Ok(report)
+}
+
+/// Compares the schema in the database with what this program knows.
+pub(crate) async fn schema_status(
+    client: &mut Client,
+    schema: &SchemaName,
+) -> Result<SchemaStatus, Error> {
+    let transaction = client
+        .transaction()
+        .await
+        .map_err(|error| failed(error.into()))?;
+    let mut transaction = MigrationTransaction::for_looking(transaction);
+    let applied = applied(&mut transaction, schema).await?;
+    status(&applied, &embedded_migrations(), schema)
+}
+
+/// The name of the lock behind which one schema is migrated.
+fn turn(schema: &SchemaName) -> String {
+    format!("pgmutex: migrations of schema {schema}")
+}
+
+async fn begin<'a>(client: &'a mut Client, turn: &str) -> Result<MigrationTransaction<'a>, Error> {
+    // Read committed whatever the role's default: the snapshot must be newer than the lock.
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .read_only(false)
+        .start()
+        .await
+        .map_err(|error| failed(error.into()))?;
+    MigrationTransaction::begin(transaction, turn)
+        .await
+        .map_err(failed)
+}
+
+async fn applied(
+    transaction: &mut MigrationTransaction<'_>,
+    schema: &SchemaName,
+) -> Result<Vec<Migration>, Error> {
+    transaction
+        .applied_in(&schema.quoted())
+        .await
+        .map_err(failed)
+}
+
+async fn run(
+    transaction: &mut MigrationTransaction<'_>,
+    runner: &Runner,
+) -> Result<MigrationReport, Error> {
+    let report = runner
+        .run_async(transaction)
+        .await
+        .map_err(|error| Error::Migration {
+            reason: with_sources(&error),
+            source: Some(error.into()),
+        })?;
+    Ok(MigrationReport {
+        applied: report.applied_migrations().iter().map(name).collect(),
+    })
+}
+
+/// Looks whether this is another server than the one that gave the last tokens, and commits.
+async fn conclude(
+    transaction: MigrationTransaction<'_>,
+    repository: &Repository,
+) -> Result<(), Error> {
+    repository
+        .ensure_generation(transaction.transaction())
+        .await?;
+    commit(transaction).await
+}
+
+async fn commit(transaction: MigrationTransaction<'_>) -> Result<(), Error> {
+    transaction.commit().await.map_err(|error| {
+        if error.as_db_error().is_some() {
+            failed(error.into())
+        } else {
+            Error::OutcomeUnknown {
+                operation: "migrate",
+                source: error.into(),
+            }
+        }
+    })
+}
+
+fn status(
+    applied: &[Migration],
+    runner: &Runner,
+    schema: &SchemaName,
+) -> Result<SchemaStatus, Error> {
+    // refinery numbers with i32 or i64, as its features say.
+    let version = |migration: &Migration| i64::from(migration.version());
+    let found = applied.iter().map(version).max();
+    let known = runner.get_migrations();
+    let expected = known.iter().map(version).max().unwrap_or(0);
+    if let Some(found) = found.filter(|found| *found > expected) {
+        return Err(Error::SchemaVersion {
+            schema: schema.to_string(),
+            found,
+            expected,
+        });
+    }
+    let mut pending: Vec<&Migration> = known
+        .iter()
+        .filter(|migration| Some(version(migration)) > found)
+        .collect();
+    pending.sort();
+    Ok(SchemaStatus {
+        found,
+        expected,
+        pending: pending.into_iter().map(name).collect(),
+    })
+}
+
+/// Whether exactly the known migrations are applied, with the texts that are known.
+fn up_to_date(applied: &[Migration], runner: &Runner) -> bool {
+    let known = runner.get_migrations();
+    applied.len() == known.len() && applied.iter().all(|migration| known.contains(migration))
+}
+
+fn name(migration: &Migration) -> String {
+    format!("V{}__{}", migration.version(), migration.name())
+}
+
+fn failed(error: StepError) -> Error {
+    Error::Migration {
+        reason: error.to_string(),
+        source: Some(error.into()),
+    }
+}
+
+/// refinery's message names the migration, its source what was wrong.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

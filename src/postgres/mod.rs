@@ -1,0 +1,25 @@
+//! Mutexes kept in PostgreSQL. The only place that speaks to the server.
+
+mod backend;
+mod connect;
+mod connection_string;
+mod history;
+mod migrate;
+mod operation;
+mod repository;
+mod row;
+mod schema_name;
+mod sqlstate;
+#[cfg(feature = "tls")]
+mod tls;
+mod transaction;
+
+pub use backend::{PostgresBackend, PostgresSettings};
+pub use connect::pool_for_url;
+pub use migrate::{MigrationReport, SchemaStatus, embedded_migrations, run_migrations};
+pub use repository::Repository;
+pub use schema_name::SchemaName;
+pub use transaction::TransactionBackend;
+
+pub(crate) use deadpool_postgres::Pool;
+pub(crate) use tokio_postgres::Transaction;

@@ -1,0 +1,213 @@
+//! The verbs as values, so that one place can decide how to run any of them: on a pooled client, in a transaction begun
+//! for it or in the caller's, once or again.
+
+use std::future::Future;
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::GenericClient;
+
+use super::Repository;
+use crate::{
+    backend::{
+        CaptureRequest, ForceReleaseRequest, Observed, RefreshRequest, ReleaseRequest, StateRequest,
+    },
+    domain::{
+        Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexQuery, MutexState, Page,
+        Released,
+    },
+};
+
+/// One call of one repository function.
+pub(super) trait Operation: Send + Sync {
+    /// What the function answers.
+    type Output: Send;
+
+    /// Its verb, for errors and logs.
+    const NAME: &'static str;
+
+    /// Makes the call. `callers_transaction` says that more than this call will commit together.
+    fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        callers_transaction: bool,
+    ) -> impl Future<Output = Result<Self::Output, Error>> + Send;
+}
+
+pub(super) struct Capture<'a>(pub(super) &'a CaptureRequest);
+
+impl Operation for Capture<'_> {
+    type Output = Captured;
+    const NAME: &'static str = "capture";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<Captured, Error> {
+        repository.capture(client, self.0).await
+    }
+}
+
+pub(super) struct Refresh<'a>(pub(super) &'a RefreshRequest);
+
+impl Operation for Refresh<'_> {
+    type Output = Mutex;
+    const NAME: &'static str = "refresh";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<Mutex, Error> {
+        repository.refresh(client, self.0).await
+    }
+}
+
+pub(super) struct Release<'a>(pub(super) &'a ReleaseRequest);
+
+impl Operation for Release<'_> {
+    type Output = Released;
+    const NAME: &'static str = "release";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        callers_transaction: bool,
+    ) -> Result<Released, Error> {
+        repository
+            .release(client, self.0, callers_transaction)
+            .await
+    }
+}
+
+pub(super) struct Request<'a>(pub(super) &'a StateRequest);
+
+impl Operation for Request<'_> {
+    type Output = Observed<MutexState>;
+    const NAME: &'static str = "request";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<Observed<MutexState>, Error> {
+        repository.request(client, self.0).await
+    }
+}
+
+pub(super) struct List<'a>(pub(super) &'a MutexQuery);
+
+impl Operation for List<'_> {
+    type Output = Page;
+    const NAME: &'static str = "list";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<Page, Error> {
+        repository.list(client, self.0).await
+    }
+}
+
+pub(super) struct Count<'a>(pub(super) &'a MutexQuery);
+
+impl Operation for Count<'_> {
+    type Output = u64;
+    const NAME: &'static str = "count";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<u64, Error> {
+        repository.list_count(client, self.0).await
+    }
+}
+
+pub(super) struct Evict<'a>(pub(super) &'a MutexId, pub(super) FencingToken);
+
+impl Operation for Evict<'_> {
+    type Output = ();
+    const NAME: &'static str = "evict";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<(), Error> {
+        repository.evict(client, self.0, self.1).await
+    }
+}
+
+pub(super) struct ForceRelease<'a>(pub(super) &'a ForceReleaseRequest);
+
+impl Operation for ForceRelease<'_> {
+    type Output = ForceReleased;
+    const NAME: &'static str = "force_release";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<ForceReleased, Error> {
+        repository.force_release(client, self.0).await
+    }
+}
+
+pub(super) struct Sweep;
+
+impl Operation for Sweep {
+    type Output = u64;
+    const NAME: &'static str = "sweep";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<u64, Error> {
+        repository.sweep(client).await
+    }
+}
+
+pub(super) struct Now;
+
+impl Operation for Now {
+    type Output = DateTime<Utc>;
+    const NAME: &'static str = "reading the clock";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<DateTime<Utc>, Error> {
+        repository.now(client).await
+    }
+}
+
+pub(super) struct EnsureGeneration;
+
+impl Operation for EnsureGeneration {
+    type Output = u64;
+    const NAME: &'static str = "connecting";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<u64, Error> {
+        repository.ensure_generation(client).await
+    }
+}

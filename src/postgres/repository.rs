@@ -1,0 +1,506 @@
+use tokio_postgres::{
+    GenericClient, Row,
+    types::{ToSql, Type},
+};
+
+use super::{
+    SchemaName,
+    row::{self, HOLD_COLUMNS, Outcome},
+    sqlstate::Failure,
+};
+use crate::{
+    backend::{
+        CaptureRequest, ForceReleaseRequest, Observed, RefreshRequest, ReleaseRequest, StateRequest,
+    },
+    domain::{
+        CaptureOutcome, Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexQuery,
+        MutexState, Page, Released,
+    },
+};
+
+/// The SQL functions as typed Rust functions: one each, under one name.
+///
+/// Every function takes the client to run on, so it works on a pooled client and inside a caller's transaction alike. Each
+/// is one statement and one round trip; statements are unnamed and typed, which poolers in transaction mode can carry.
+///
+/// Nothing is retried here and no transaction is begun.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    schema: SchemaName,
+    capture: String,
+    refresh: String,
+    release: String,
+    request: String,
+    list: String,
+    list_count: String,
+    evict: String,
+    force_release: String,
+    sweep: String,
+    ensure_generation: String,
+}
+
+type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+impl Repository {
+    /// The functions in this schema.
+    pub fn new(schema: SchemaName) -> Self {
+        let in_schema = schema.quoted();
+        let outcome = Outcome::columns();
+        let arguments = |count: usize| {
+            let places: Vec<String> = (1..=count).map(|place| format!("${place}")).collect();
+            places.join(", ")
+        };
+        let decide = |function: &str, count: usize| {
+            format!(
+                "select {outcome} from {in_schema}.{function}({})",
+                arguments(count)
+            )
+        };
+        Self {
+            capture: decide("capture", 11),
+            refresh: decide("refresh", 6),
+            release: decide("release", 6),
+            request: decide("request", 4),
+            evict: decide("evict", 4),
+            force_release: decide("force_release", 5),
+            list: format!(
+                "select {HOLD_COLUMNS} from {in_schema}.list({})",
+                arguments(15)
+            ),
+            list_count: format!("select {in_schema}.list_count({})", arguments(9)),
+            sweep: format!("select {in_schema}.sweep()"),
+            ensure_generation: format!("select {in_schema}.ensure_generation()"),
+            schema,
+        }
+    }
+
+    /// The schema.
+    pub fn schema(&self) -> &SchemaName {
+        &self.schema
+    }
+
+    /// Calls `capture`.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another holds the mutex; all others that the database can answer with.
+    pub async fn capture<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        request: &CaptureRequest,
+    ) -> Result<Captured, Error> {
+        let (rule, config) = match &request.auto_release {
+            Some(auto_release) => {
+                let (rule, config) = auto_release.dump();
+                (Some(rule), Some(config))
+            }
+            None => (None, None),
+        };
+        let (id, owner) = (&request.id, &request.owner);
+        let call = Call::about("capture", id);
+        let answer = self
+            .decide(
+                client,
+                &call,
+                &self.capture,
+                &[
+                    (&id.group(), Type::TEXT),
+                    (&id.mode(), Type::TEXT),
+                    (&id.id(), Type::TEXT),
+                    (&owner.session_id(), Type::TEXT),
+                    (&owner.host(), Type::TEXT),
+                    (&owner.user_id(), Type::TEXT),
+                    (&owner.login(), Type::TEXT),
+                    (&owner.name(), Type::TEXT),
+                    (&rule, Type::TEXT),
+                    (&config, Type::TEXT),
+                    (&request.status_data, Type::TEXT),
+                ],
+            )
+            .await?;
+        let outcome = match answer.word.as_str() {
+            "captured" => CaptureOutcome::Captured,
+            "refreshed" => CaptureOutcome::Refreshed,
+            "evicted" => CaptureOutcome::Evicted(self.read(&call, answer.evicted())?),
+            _ => return Err(self.refused(&call, &answer)),
+        };
+        Ok(Captured::new(self.read(&call, answer.mutex())?, outcome))
+    }
+
+    /// Calls `refresh`.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] or [`Error::Busy`] if the hold is gone; all others that the database can answer with.
+    pub async fn refresh<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        request: &RefreshRequest,
+    ) -> Result<Mutex, Error> {
+        let (id, token) = (&request.id, request.token.map(FencingToken::get));
+        let call = Call::about("refresh", id);
+        let answer = self
+            .decide(
+                client,
+                &call,
+                &self.refresh,
+                &[
+                    (&id.group(), Type::TEXT),
+                    (&id.mode(), Type::TEXT),
+                    (&id.id(), Type::TEXT),
+                    (&request.owner.session_id(), Type::TEXT),
+                    (&token, Type::INT8),
+                    (&request.status_data, Type::TEXT),
+                ],
+            )
+            .await?;
+        match answer.word.as_str() {
+            "refreshed" => self.read(&call, answer.mutex()),
+            "not_held" => Err(Error::Lost {
+                id: id.clone(),
+                token: request.token,
+            }),
+            _ => Err(self.refused(&call, &answer)),
+        }
+    }
+
+    /// Calls `release`. With `durable` false it does not wait for the disk, which is right only where the call is a
+    /// transaction of its own.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another holds the mutex; all others that the database can answer with.
+    pub async fn release<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        request: &ReleaseRequest,
+        durable: bool,
+    ) -> Result<Released, Error> {
+        let (id, token) = (&request.id, request.token.map(FencingToken::get));
+        let call = Call::about("release", id);
+        let answer = self
+            .decide(
+                client,
+                &call,
+                &self.release,
+                &[
+                    (&id.group(), Type::TEXT),
+                    (&id.mode(), Type::TEXT),
+                    (&id.id(), Type::TEXT),
+                    (&request.owner.session_id(), Type::TEXT),
+                    (&token, Type::INT8),
+                    (&durable, Type::BOOL),
+                ],
+            )
+            .await?;
+        match answer.word.as_str() {
+            "released" => Ok(Released::Released(Box::new(
+                self.read(&call, answer.mutex())?,
+            ))),
+            "not_held" => Ok(Released::NotHeld),
+            _ => Err(self.refused(&call, &answer)),
+        }
+    }
+
+    /// Calls `request`.
+    ///
+    /// # Errors
+    /// All that the database can answer with.
+    pub async fn request<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        request: &StateRequest,
+    ) -> Result<Observed<MutexState>, Error> {
+        let id = &request.id;
+        let call = Call::about("request", id);
+        let answer = self
+            .decide(
+                client,
+                &call,
+                &self.request,
+                &[
+                    (&id.group(), Type::TEXT),
+                    (&id.mode(), Type::TEXT),
+                    (&id.id(), Type::TEXT),
+                    (&request.owner.session_id(), Type::TEXT),
+                ],
+            )
+            .await?;
+        let value = match answer.word.as_str() {
+            "free" => MutexState::Free,
+            "captured_by_me" => MutexState::CapturedByMe(self.read(&call, answer.mutex())?),
+            "captured_by_other" => MutexState::CapturedByOther(self.read(&call, answer.mutex())?),
+            _ => return Err(self.refused(&call, &answer)),
+        };
+        Ok(Observed {
+            value,
+            at: answer.observed_at,
+        })
+    }
+
+    /// Calls `list`. Unlike the others it may be called on a standby and in any transaction.
+    ///
+    /// # Errors
+    /// All that the database can answer with.
+    pub async fn list<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        query: &MutexQuery,
+    ) -> Result<Page, Error> {
+        let call = Call::named("list");
+        let start = i64::try_from(query.start).unwrap_or(i64::MAX);
+        let page_size = query.page_size.map_or(-1, i64::from);
+        let after = query.after.as_ref();
+        let after_group = after.map(|position| position.id.group());
+        let after_mode = after.map(|position| position.id.mode());
+        let after_id = after.map(|position| position.id.id());
+        let after_permit = after.map(|position| i32::try_from(position.permit).unwrap_or(i32::MAX));
+        let mut parameters = filters(query);
+        parameters.extend::<[Parameter<'_>; 6]>([
+            (&start, Type::INT8),
+            (&page_size, Type::INT8),
+            (&after_group, Type::TEXT),
+            (&after_mode, Type::TEXT),
+            (&after_id, Type::TEXT),
+            (&after_permit, Type::INT4),
+        ]);
+        let rows = self.query(client, &call, &self.list, &parameters).await?;
+        let mutexes = rows
+            .iter()
+            .map(|row| self.read(&call, row::mutex(row, 0)))
+            .collect::<Result<Vec<Mutex>, Error>>()?;
+        Ok(Page::new(mutexes, query))
+    }
+
+    /// Calls `list_count`, which reads all the holds that it counts.
+    ///
+    /// # Errors
+    /// All that the database can answer with.
+    pub async fn list_count<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        query: &MutexQuery,
+    ) -> Result<u64, Error> {
+        let call = Call::named("count");
+        self.number(client, &call, &self.list_count, &filters(query))
+            .await
+    }
+
+    /// Calls `evict`.
+    ///
+    /// # Errors
+    /// All that the database can answer with.
+    pub async fn evict<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        id: &MutexId,
+        token: FencingToken,
+    ) -> Result<(), Error> {
+        self.decide(
+            client,
+            &Call::about("evict", id),
+            &self.evict,
+            &[
+                (&id.group(), Type::TEXT),
+                (&id.mode(), Type::TEXT),
+                (&id.id(), Type::TEXT),
+                (&token.get(), Type::INT8),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Calls `force_release`.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while the holder writes behind its fence; all others that the database can answer with.
+    pub async fn force_release<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        request: &ForceReleaseRequest,
+    ) -> Result<ForceReleased, Error> {
+        let (id, token) = (&request.id, request.token.map(FencingToken::get));
+        let call = Call::about("force_release", id);
+        let answer = self
+            .decide(
+                client,
+                &call,
+                &self.force_release,
+                &[
+                    (&id.group(), Type::TEXT),
+                    (&id.mode(), Type::TEXT),
+                    (&id.id(), Type::TEXT),
+                    (&request.reason, Type::TEXT),
+                    (&token, Type::INT8),
+                ],
+            )
+            .await?;
+        match answer.word.as_str() {
+            "released" => Ok(ForceReleased::Released(Box::new(
+                self.read(&call, answer.mutex())?,
+            ))),
+            "not_held" => Ok(ForceReleased::NotHeld),
+            _ => Err(self.refused(&call, &answer)),
+        }
+    }
+
+    /// Calls `sweep` for one batch.
+    ///
+    /// # Errors
+    /// All that the database can answer with.
+    pub async fn sweep<C: GenericClient + Sync>(&self, client: &C) -> Result<u64, Error> {
+        self.number(client, &Call::named("sweep"), &self.sweep, &[])
+            .await
+    }
+
+    /// Calls `ensure_generation`.
+    ///
+    /// # Errors
+    /// All that the database can answer with.
+    pub async fn ensure_generation<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+    ) -> Result<u64, Error> {
+        let call = Call::named("connecting");
+        self.number(client, &call, &self.ensure_generation, &[])
+            .await
+    }
+
+    /// Reads the server's clock.
+    ///
+    /// # Errors
+    /// All that the database can answer with.
+    pub async fn now<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+    ) -> Result<chrono::DateTime<chrono::Utc>, Error> {
+        let call = Call::named("reading the clock");
+        let row = self
+            .one_row(client, &call, "select clock_timestamp()", &[])
+            .await?;
+        self.read(&call, row::time(&row, 0))
+    }
+
+    async fn decide<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        call: &Call<'_>,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Outcome, Error> {
+        let row = self.one_row(client, call, statement, parameters).await?;
+        self.read(call, Outcome::read(row))
+    }
+
+    async fn number<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        call: &Call<'_>,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<u64, Error> {
+        let row = self.one_row(client, call, statement, parameters).await?;
+        let number: i64 = self.read(call, row.try_get(0))?;
+        u64::try_from(number).map_err(|_| Error::Protocol {
+            operation: call.operation,
+            reason: format!("{number} is no count"),
+        })
+    }
+
+    async fn one_row<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        call: &Call<'_>,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Row, Error> {
+        let mut rows = self.query(client, call, statement, parameters).await?;
+        match (rows.pop(), rows.is_empty()) {
+            (Some(row), true) => Ok(row),
+            _ => Err(Error::Protocol {
+                operation: call.operation,
+                reason: "it is not one row".to_owned(),
+            }),
+        }
+    }
+
+    async fn query<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        call: &Call<'_>,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Error> {
+        client
+            .query_typed(statement, parameters)
+            .await
+            .map_err(|error| call.failure(&self.schema).translate(error))
+    }
+
+    fn read<T>(&self, call: &Call<'_>, value: Result<T, row::Unreadable>) -> Result<T, Error> {
+        value.map_err(|error| Error::Protocol {
+            operation: call.operation,
+            reason: error.to_string(),
+        })
+    }
+
+    /// The error for an outcome that is not one of success: busy, or a word of a newer version's.
+    fn refused(&self, call: &Call<'_>, answer: &Outcome) -> Error {
+        match (answer.word.as_str(), call.id) {
+            ("busy", Some(id)) => match self.read(call, answer.mutex()) {
+                Ok(holder) => Error::Busy {
+                    id: id.clone(),
+                    holder: Box::new(holder),
+                    observed_at: answer.observed_at,
+                },
+                Err(error) => error,
+            },
+            (word, _) => Error::Protocol {
+                operation: call.operation,
+                reason: format!("outcome {word:?}"),
+            },
+        }
+    }
+}
+
+/// What is being asked, for errors.
+struct Call<'a> {
+    operation: &'static str,
+    id: Option<&'a MutexId>,
+}
+
+impl<'a> Call<'a> {
+    fn about(operation: &'static str, id: &'a MutexId) -> Self {
+        Self {
+            operation,
+            id: Some(id),
+        }
+    }
+
+    fn named(operation: &'static str) -> Self {
+        Self {
+            operation,
+            id: None,
+        }
+    }
+
+    fn failure<'b>(&'b self, schema: &'b SchemaName) -> Failure<'b> {
+        Failure {
+            operation: self.operation,
+            id: self.id,
+            schema,
+        }
+    }
+}
+
+fn filters(query: &MutexQuery) -> Vec<Parameter<'_>> {
+    vec![
+        (&query.group, Type::TEXT),
+        (&query.mode, Type::TEXT),
+        (&query.mutex_id, Type::TEXT),
+        (&query.mutex_id_prefix, Type::TEXT),
+        (&query.session_id, Type::TEXT),
+        (&query.user_id, Type::TEXT),
+        (&query.login, Type::TEXT),
+        (&query.auto_release_rule, Type::TEXT),
+        (&query.include_over, Type::BOOL),
+    ]
+}

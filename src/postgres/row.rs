@@ -1,0 +1,125 @@
+//! From rows to domain types. Total over whatever another program may have stored: a strange row gives a strange value or
+//! an error of its own, never a panic and never the loss of its neighbours.
+
+use std::error::Error as StdError;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_postgres::{
+    Row,
+    types::{FromSql, Type},
+};
+
+use crate::domain::{AutoRelease, Evicted, FencingToken, Mutex, MutexId, MutexOwner};
+
+/// A timestamp of the server's, which reaches further than [`DateTime`]: `infinity` and what lies beyond are its bounds.
+struct ServerTime(DateTime<Utc>);
+
+/// 2000-01-01 00:00:00 UTC, from which the server counts microseconds, in seconds of Unix time.
+const SERVER_EPOCH: i64 = 946_684_800;
+
+impl<'a> FromSql<'a> for ServerTime {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        let micros = i64::from_be_bytes(raw.try_into()?);
+        let bound = if micros < 0 {
+            DateTime::<Utc>::MIN_UTC
+        } else {
+            DateTime::<Utc>::MAX_UTC
+        };
+        let time = DateTime::from_timestamp(SERVER_EPOCH, 0)
+            .and_then(|epoch| epoch.checked_add_signed(TimeDelta::microseconds(micros)))
+            .unwrap_or(bound);
+        Ok(Self(time))
+    }
+
+    fn accepts(column: &Type) -> bool {
+        *column == Type::TIMESTAMPTZ
+    }
+}
+
+/// The columns of a hold, in the order in which [`mutex`] reads them.
+pub(super) const HOLD_COLUMNS: &str = "mutex_group, mutex_mode, mutex_id, permit, \
+     owner_session, owner_host, owner_id, owner_login, owner_name, \
+     auto_release_rule, auto_release_config, captured_since, status_data, \
+     fencing_token, held_since, expires_at";
+
+/// How many they are.
+const HOLD_WIDTH: usize = 16;
+
+/// Why a row could not be read.
+pub(super) type Unreadable = tokio_postgres::Error;
+
+/// Reads the columns of a hold, of which the first is number `from`.
+pub(super) fn mutex(row: &Row, from: usize) -> Result<Mutex, Unreadable> {
+    let id = MutexId::from_row(
+        row.try_get(from)?,
+        row.try_get(from + 1)?,
+        row.try_get(from + 2)?,
+    );
+    let permit: i32 = row.try_get(from + 3)?;
+    let owner = MutexOwner::from_row(
+        row.try_get(from + 4)?,
+        row.try_get(from + 6)?,
+        row.try_get(from + 8)?,
+        row.try_get(from + 7)?,
+        row.try_get(from + 5)?,
+    );
+    Ok(Mutex {
+        id,
+        owner,
+        auto_release: AutoRelease::restore(
+            row.try_get::<_, String>(from + 9)?,
+            row.try_get::<_, String>(from + 10)?,
+        ),
+        captured_since: time(row, from + 11)?,
+        status_data: row.try_get(from + 12)?,
+        fencing_token: FencingToken::new(row.try_get(from + 13)?),
+        permit: u32::try_from(permit).unwrap_or(0),
+        held_since: time(row, from + 14)?,
+        expires_at: row
+            .try_get::<_, Option<ServerTime>>(from + 15)?
+            .map(|time| time.0),
+    })
+}
+
+/// Reads one time.
+pub(super) fn time(row: &Row, column: usize) -> Result<DateTime<Utc>, Unreadable> {
+    Ok(row.try_get::<_, ServerTime>(column)?.0)
+}
+
+/// An answer of type `hold_outcome`, as [`Outcome::columns`] selects it.
+pub(super) struct Outcome {
+    pub(super) word: String,
+    pub(super) observed_at: DateTime<Utc>,
+    row: Row,
+}
+
+impl Outcome {
+    pub(super) fn columns() -> String {
+        format!(
+            "outcome, {HOLD_COLUMNS}, observed_at, evicted_owner_session, evicted_owner_name, evicted_fencing_token"
+        )
+    }
+
+    pub(super) fn read(row: Row) -> Result<Self, Unreadable> {
+        Ok(Self {
+            word: row.try_get(0)?,
+            observed_at: time(&row, 1 + HOLD_WIDTH)?,
+            row,
+        })
+    }
+
+    /// The hold that the answer is about.
+    pub(super) fn mutex(&self) -> Result<Mutex, Unreadable> {
+        mutex(&self.row, 1)
+    }
+
+    /// The hold that made way.
+    pub(super) fn evicted(&self) -> Result<Evicted, Unreadable> {
+        let first = 2 + HOLD_WIDTH;
+        Ok(Evicted::new(
+            self.row.try_get(first)?,
+            self.row.try_get(first + 1)?,
+            FencingToken::new(self.row.try_get(first + 2)?),
+        ))
+    }
+}

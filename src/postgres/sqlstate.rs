@@ -1,0 +1,142 @@
+//! The one table that turns what the server and the driver report into this crate's errors.
+
+use tokio_postgres::error::DbError;
+
+use super::SchemaName;
+use crate::domain::{Error, MutexId};
+
+/// What an SQLSTATE means here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    IsolationLevel,
+    ReadOnly,
+    Refused,
+    Contended,
+    Deadlock,
+    NotMigrated,
+    PermissionDenied,
+    /// The server ended the connection: whether it had committed by then is not known.
+    ConnectionLost,
+}
+
+/// SQLSTATE and meaning. Class `PM` is our own, raised by the functions; the others are PostgreSQL's
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). What is not here is [`Error::Database`].
+const TABLE: [(&str, Meaning); 19] = [
+    ("PM001", Meaning::IsolationLevel),
+    ("PM002", Meaning::ReadOnly),
+    ("PM003", Meaning::Refused),
+    ("08000", Meaning::ConnectionLost),   // connection_exception
+    ("08003", Meaning::ConnectionLost),   // connection_does_not_exist
+    ("08006", Meaning::ConnectionLost),   // connection_failure
+    ("08P01", Meaning::ConnectionLost), // protocol_violation; also how PgBouncer says that it lost the server
+    ("22021", Meaning::Refused), // character_not_in_repertoire: NUL, or invalid in the database's encoding
+    ("22P05", Meaning::Refused), // untranslatable_character: the database's encoding cannot express it
+    ("23514", Meaning::Refused), // check_violation
+    ("25006", Meaning::ReadOnly), // read_only_sql_transaction
+    ("3F000", Meaning::NotMigrated), // invalid_schema_name
+    ("40P01", Meaning::Deadlock), // deadlock_detected
+    ("42501", Meaning::PermissionDenied), // insufficient_privilege
+    ("42883", Meaning::NotMigrated), // undefined_function
+    ("42P01", Meaning::NotMigrated), // undefined_table
+    ("55P03", Meaning::Contended), // lock_not_available: lock_timeout of the function
+    ("57P01", Meaning::ConnectionLost), // admin_shutdown
+    ("57P02", Meaning::ConnectionLost), // crash_shutdown
+];
+
+/// What was being done when something failed.
+pub(super) struct Failure<'a> {
+    pub(super) operation: &'static str,
+    pub(super) id: Option<&'a MutexId>,
+    pub(super) schema: &'a SchemaName,
+}
+
+impl Failure<'_> {
+    /// The error for the caller. Only for requests that have been sent: whatever is not the server's own word about the
+    /// request leaves its outcome unknown.
+    pub(super) fn translate(&self, error: tokio_postgres::Error) -> Error {
+        let Some(answer) = error.as_db_error() else {
+            return Error::OutcomeUnknown {
+                operation: self.operation,
+                source: error.into(),
+            };
+        };
+        let sqlstate = answer.code().code().to_owned();
+        let reason = sentence(answer);
+        let meaning = TABLE
+            .iter()
+            .find(|(code, _)| *code == sqlstate)
+            .map(|(_, meaning)| *meaning);
+        match (meaning, self.id) {
+            (Some(Meaning::IsolationLevel), _) => Error::IsolationLevel { reason },
+            (Some(Meaning::ReadOnly), _) => Error::ReadOnly { reason },
+            (Some(Meaning::Refused), _) => Error::Refused { reason },
+            (Some(Meaning::Contended), Some(id)) => Error::Contended { id: id.clone() },
+            (Some(Meaning::Deadlock), _) => Error::Deadlock {
+                source: error.into(),
+            },
+            (Some(Meaning::NotMigrated), _) => Error::NotMigrated {
+                schema: self.schema.to_string(),
+                reason,
+            },
+            (Some(Meaning::PermissionDenied), _) => Error::PermissionDenied { reason },
+            (Some(Meaning::ConnectionLost), _) => Error::OutcomeUnknown {
+                operation: self.operation,
+                source: error.into(),
+            },
+            (Some(Meaning::Contended), None) | (None, _) => Error::Database {
+                sqlstate,
+                reason,
+                source: error.into(),
+            },
+        }
+    }
+}
+
+/// The server's message, with the constraint's name where there is one: ours are named as sentences.
+fn sentence(answer: &DbError) -> String {
+    match answer.constraint() {
+        Some(constraint) => format!("{} ({constraint})", answer.message()),
+        None => answer.message().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TABLE;
+    use crate::postgres::embedded_migrations;
+
+    fn raised_by_the_functions() -> Vec<String> {
+        let runner = embedded_migrations();
+        let mut codes: Vec<String> = runner
+            .get_migrations()
+            .iter()
+            .filter_map(|migration| migration.sql())
+            .flat_map(|sql| sql.split("errcode = '").skip(1))
+            .map(|rest| rest.chars().take(5).collect())
+            .collect();
+        codes.sort();
+        codes.dedup();
+        codes
+    }
+
+    #[test]
+    fn every_code_that_the_functions_raise_has_a_meaning_and_the_reverse() {
+        let ours: Vec<String> = TABLE
+            .iter()
+            .map(|(code, _)| (*code).to_owned())
+            .filter(|code| code.starts_with("PM"))
+            .collect();
+        assert_eq!(ours, raised_by_the_functions());
+    }
+
+    #[test]
+    fn every_code_that_the_functions_raise_is_explained_in_the_readme() {
+        let readme = include_str!("../../README.md");
+        for code in raised_by_the_functions() {
+            assert!(
+                readme.contains(&format!("| `{code}` |")),
+                "{code} is not in README.md"
+            );
+        }
+    }
+}

@@ -1,0 +1,99 @@
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::Transaction;
+
+use super::{Repository, operation::*};
+use crate::{
+    backend::{
+        BackendFuture, CaptureRequest, ForceReleaseRequest, MutexBackend, Observed, RefreshRequest,
+        ReleaseRequest, StateRequest,
+    },
+    domain::{
+        Captured, FencingToken, ForceReleased, Mutex, MutexId, MutexQuery, MutexState, Page,
+        Released,
+    },
+};
+
+/// Mutexes as seen from inside a caller's transaction: what is captured and released here commits or rolls back with the
+/// caller's own data.
+///
+/// Nothing is repeated, and an error of the database ends the transaction, as any error does in PostgreSQL
+/// ([`Error::Busy`](crate::Error::Busy) and [`Error::Lost`](crate::Error::Lost) are answers, not errors of the database). Until the
+/// transaction ends, everyone else's calls about the same mutex wait, for at most 5 seconds: keep it short.
+pub struct TransactionBackend<'a> {
+    repository: Repository,
+    transaction: &'a Transaction<'a>,
+}
+
+impl<'a> TransactionBackend<'a> {
+    /// Mutexes within this transaction.
+    pub fn new(repository: Repository, transaction: &'a Transaction<'a>) -> Self {
+        Self {
+            repository,
+            transaction,
+        }
+    }
+
+    fn call<'s, O: Operation + 's>(&'s self, operation: O) -> BackendFuture<'s, O::Output> {
+        Box::pin(async move {
+            operation
+                .run(&self.repository, self.transaction, true)
+                .await
+        })
+    }
+}
+
+impl fmt::Debug for TransactionBackend<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransactionBackend")
+            .field("schema", self.repository.schema())
+            .finish_non_exhaustive()
+    }
+}
+
+impl MutexBackend for TransactionBackend<'_> {
+    fn capture<'a>(&'a self, request: &'a CaptureRequest) -> BackendFuture<'a, Captured> {
+        self.call(Capture(request))
+    }
+
+    fn refresh<'a>(&'a self, request: &'a RefreshRequest) -> BackendFuture<'a, Mutex> {
+        self.call(Refresh(request))
+    }
+
+    fn release<'a>(&'a self, request: &'a ReleaseRequest) -> BackendFuture<'a, Released> {
+        self.call(Release(request))
+    }
+
+    fn request<'a>(&'a self, request: &'a StateRequest) -> BackendFuture<'a, Observed<MutexState>> {
+        self.call(Request(request))
+    }
+
+    fn list<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, Page> {
+        self.call(List(query))
+    }
+
+    fn count<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, u64> {
+        self.call(Count(query))
+    }
+
+    fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, ()> {
+        self.call(Evict(id, token))
+    }
+
+    fn force_release<'a>(
+        &'a self,
+        request: &'a ForceReleaseRequest,
+    ) -> BackendFuture<'a, ForceReleased> {
+        self.call(ForceRelease(request))
+    }
+
+    /// One batch only: every swept mutex stays locked until the transaction ends.
+    fn sweep(&self) -> BackendFuture<'_, u64> {
+        self.call(Sweep)
+    }
+
+    fn now(&self) -> BackendFuture<'_, DateTime<Utc>> {
+        self.call(Now)
+    }
+}
