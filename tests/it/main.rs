@@ -1,0 +1,22 @@
+//! The tests that need nothing but PostgreSQL binaries: one program, against a real server.
+//!
+//! `DATABASE_URL` names a server to use (its role must be a superuser: some tests make roles); otherwise each run starts a private one.
+
+mod support;
+
+mod bad_input;
+mod conformance;
+mod crash;
+mod custom_rules;
+mod exclusion;
+mod foreign_rows;
+mod interleavings;
+mod isolation;
+mod layers;
+mod listing;
+mod migrations;
+mod private_server;
+mod sql_api;
+mod tokens;
+mod transactions;
+mod unknown_outcomes;

@@ -1,0 +1,157 @@
+use std::{
+    env,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use pgmutex::{Mutexes, private_server::PrivatePostgres};
+use tokio::sync::OnceCell;
+use tokio_postgres::{Client, NoTls};
+
+use super::Session;
+
+/// The server that the tests of this process share.
+enum Server {
+    Named(String),
+    Private(PrivatePostgres),
+}
+
+impl Server {
+    fn shared() -> &'static Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(|| match env::var("DATABASE_URL") {
+            Ok(url) => Self::Named(url),
+            Err(_) => Self::Private(
+                PrivatePostgres::builder()
+                    .setting("max_connections", "300")
+                    .start()
+                    .unwrap_or_else(|error| panic!("{error}")),
+            ),
+        })
+    }
+
+    fn url(&self, database: &str) -> String {
+        match self {
+            Self::Named(url) => {
+                let (front, parameters) = url.split_once('?').unwrap_or((url, ""));
+                let (scheme, rest) = front.split_once("://").expect("DATABASE_URL is a URL");
+                let authority = rest.split('/').next().unwrap_or_default();
+                format!("{scheme}://{authority}/{database}?{parameters}")
+            }
+            Self::Private(server) => server.url(database),
+        }
+    }
+
+    async fn administer(&self, statement: &str) {
+        connect(&self.url("postgres"))
+            .await
+            .batch_execute(statement)
+            .await
+            .unwrap();
+    }
+}
+
+/// A database of a test's own, dropped with it.
+pub(crate) struct Database {
+    name: String,
+    url: String,
+}
+
+impl Database {
+    /// With the schema in it: cloned from one that was migrated once.
+    pub(crate) async fn fresh() -> Self {
+        static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
+        let template = TEMPLATE
+            .get_or_init(|| async {
+                let template = Self::empty().await;
+                template.mutexes().await.migrate().await.unwrap();
+                template
+            })
+            .await;
+        Self::cloned_from(&template.name).await
+    }
+
+    /// With nothing in it.
+    pub(crate) async fn empty() -> Self {
+        Self::cloned_from("template0").await
+    }
+
+    async fn cloned_from(template: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "pgmutex_test_{}_{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let server = Server::shared();
+        server
+            .administer(&format!("create database {name} template {template}"))
+            .await;
+        let url = server.url(&name);
+        Self { name, url }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The URL for another role.
+    pub(crate) fn url_as(&self, role: &str) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap();
+        let (_, host) = rest.split_once('@').unwrap();
+        format!("{scheme}://{role}@{host}")
+    }
+
+    pub(crate) async fn mutexes(&self) -> Mutexes {
+        Mutexes::connect(&self.url).await.unwrap()
+    }
+
+    /// A connection of its own.
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.url).await
+    }
+
+    /// A connection that takes steps.
+    pub(crate) async fn session(&self) -> Session {
+        Session::new(self.client().await, self.client().await).await
+    }
+}
+
+impl Drop for Database {
+    /// A private server goes as a whole; elsewhere the database is dropped, once its connections are closed.
+    fn drop(&mut self) {
+        if let Server::Named(_) = Server::shared() {
+            let statement = format!("drop database if exists {} with (force)", self.name);
+            let dropped = std::thread::spawn(move || {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(Server::shared().administer(&statement));
+            });
+            let _ = dropped.join();
+        }
+    }
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// A private server of a test's own, to be killed; with the schema in its database `postgres`.
+pub(crate) async fn run_in_private_server(
+    builder: pgmutex::private_server::PrivatePostgresBuilder,
+) -> (PrivatePostgres, Mutexes) {
+    let server = builder.start().unwrap_or_else(|error| panic!("{error}"));
+    let mutexes = Mutexes::connect(&server.url("postgres")).await.unwrap();
+    mutexes.migrate().await.unwrap();
+    (server, mutexes)
+}

@@ -1,0 +1,21 @@
+//! What the tests share: databases, sessions that take steps, and a proxy that misbehaves.
+
+mod database;
+mod proxy;
+mod session;
+
+pub(crate) use database::{Database, run_in_private_server};
+pub(crate) use proxy::{Cut, Proxy};
+pub(crate) use session::{Pending, Session};
+
+use pgmutex::{MutexId, MutexOwner};
+
+/// A mutex of the tests'.
+pub(crate) fn mutex_id(id: &str) -> MutexId {
+    MutexId::new("tests", "step", id).unwrap()
+}
+
+/// An owner known by this session id.
+pub(crate) fn owner(session_id: &str) -> MutexOwner {
+    MutexOwner::new(session_id).unwrap()
+}

@@ -1,0 +1,203 @@
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    sync::{Notify, watch},
+};
+
+/// What the proxy does to a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Nothing.
+    Nowhere,
+    /// Passes the next request on, waits until the server has answered it, and cuts the connection instead of
+    /// delivering the answer. Then behaves again.
+    AnswerOfNextRequest,
+    /// Swallows answers and keeps the connection open: the server is there, but nothing arrives.
+    AnswersFromNowOn,
+    /// Cuts every connection, new ones too.
+    Everything,
+}
+
+/// Stands between the library and the server, on a socket of its own.
+pub(crate) struct Proxy {
+    url: String,
+    cut: Arc<watch::Sender<Cut>>,
+    requests: Arc<AtomicUsize>,
+    cuts: Arc<Notify>,
+    folder: PathBuf,
+}
+
+impl Proxy {
+    /// A proxy in front of the server that this URL names by its socket's folder.
+    pub(crate) async fn in_front_of(url: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (front, parameters) = url.split_once("?host=").expect("a URL with a socket");
+        let server = format!("{}/.s.PGSQL.5432", parameters.replace("%2F", "/"));
+        let folder = std::env::temp_dir().join(format!(
+            "pgmutex-proxy-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ));
+        std::fs::create_dir(&folder).unwrap();
+        let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
+        let proxy = Self {
+            url: format!(
+                "{front}?host={}",
+                folder.to_str().unwrap().replace('/', "%2F")
+            ),
+            cut: Arc::new(watch::Sender::new(Cut::Nowhere)),
+            requests: Arc::default(),
+            cuts: Arc::default(),
+            folder,
+        };
+        let (cut, requests, cuts) = (
+            Arc::clone(&proxy.cut),
+            Arc::clone(&proxy.requests),
+            Arc::clone(&proxy.cuts),
+        );
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if *cut.borrow() == Cut::Everything {
+                    continue;
+                }
+                let server = UnixStream::connect(&server).await.unwrap();
+                tokio::spawn(converse(
+                    client,
+                    server,
+                    Arc::clone(&cut),
+                    Arc::clone(&requests),
+                    Arc::clone(&cuts),
+                ));
+            }
+        });
+        proxy
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn set(&self, cut: Cut) {
+        self.cut.send_replace(cut);
+    }
+
+    /// How many requests have been sent: messages after which the client waits for an answer.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// Returns when a connection has been cut.
+    pub(crate) async fn has_cut(&self) {
+        self.cuts.notified().await;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn converse(
+    client: UnixStream,
+    server: UnixStream,
+    cut: Arc<watch::Sender<Cut>>,
+    requests: Arc<AtomicUsize>,
+    cuts: Arc<Notify>,
+) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let upstream = tokio::spawn(async move {
+        let mut reader = MessageReader::default();
+        let mut bytes = vec![0; 65_536];
+        loop {
+            match from_client.read(&mut bytes).await {
+                Ok(count) if count > 0 => {
+                    let sent = reader.requests_in(&bytes[..count]);
+                    requests.fetch_add(sent, Ordering::SeqCst);
+                    if to_server.write_all(&bytes[..count]).await.is_err() {
+                        return;
+                    }
+                }
+                _ => return,
+            }
+        }
+    });
+    let mut changes = cut.subscribe();
+    let mut bytes = vec![0; 65_536];
+    loop {
+        tokio::select! {
+            read = from_server.read(&mut bytes) => match read {
+                Ok(count) if count > 0 => {
+                    if !deliver(&bytes[..count], &mut to_client, &cut).await {
+                        break;
+                    }
+                }
+                _ => break,
+            },
+            () = async { drop(changes.wait_for(|cut| *cut == Cut::Everything).await) } => break,
+        }
+    }
+    upstream.abort();
+    cuts.notify_one();
+}
+
+/// Passes an answer on, or not; says whether the conversation goes on.
+async fn deliver(answer: &[u8], to_client: &mut OwnedWriteHalf, cut: &watch::Sender<Cut>) -> bool {
+    let mut swallowed = false;
+    let mut ends = false;
+    cut.send_if_modified(|cut| {
+        match cut {
+            Cut::AnswerOfNextRequest => {
+                *cut = Cut::Nowhere;
+                ends = true;
+            }
+            Cut::AnswersFromNowOn => swallowed = true,
+            Cut::Everything => ends = true,
+            Cut::Nowhere => {}
+        }
+        false
+    });
+    if ends {
+        return false;
+    }
+    swallowed || to_client.write_all(answer).await.is_ok()
+}
+
+/// Finds the messages in what a client sends: a type, a length, a body. The first one has no type.
+#[derive(Default)]
+struct MessageReader {
+    started: bool,
+    pending: Vec<u8>,
+}
+
+impl MessageReader {
+    /// How many of the messages completed by these bytes are ones that a client waits for an answer to: Sync and Query.
+    fn requests_in(&mut self, bytes: &[u8]) -> usize {
+        self.pending.extend_from_slice(bytes);
+        let mut requests = 0;
+        loop {
+            let header = usize::from(self.started);
+            let Some(length) = self.pending.get(header..header + 4) else {
+                return requests;
+            };
+            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+            if self.pending.len() < header + length {
+                return requests;
+            }
+            if self.started && matches!(self.pending[0], b'S' | b'Q') {
+                requests += 1;
+            }
+            self.started = true;
+            self.pending.drain(..header + length);
+        }
+    }
+}

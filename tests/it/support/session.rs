@@ -1,0 +1,123 @@
+use std::{sync::Arc, time::Duration};
+
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_postgres::{Client, Error};
+
+/// How long a step may take before the test is considered hung. Not a measure of anything.
+const HUNG: Duration = Duration::from_secs(60);
+
+/// A database session that takes one step after the other, and can be seen to wait.
+pub(crate) struct Session {
+    client: Arc<Client>,
+    observer: Client,
+    process_id: i32,
+}
+
+/// A step that has begun.
+pub(crate) struct Pending(JoinHandle<Result<String, Error>>);
+
+impl Session {
+    pub(super) async fn new(client: Client, observer: Client) -> Self {
+        let row = client
+            .query_one("select pg_backend_pid()", &[])
+            .await
+            .unwrap();
+        Self {
+            client: Arc::new(client),
+            observer,
+            process_id: row.get(0),
+        }
+    }
+
+    pub(crate) fn process_id(&self) -> i32 {
+        self.process_id
+    }
+
+    /// Takes a step that gives nothing.
+    pub(crate) async fn run(&self, statement: &str) {
+        timeout(HUNG, self.client.batch_execute(statement))
+            .await
+            .expect("the step hangs")
+            .unwrap();
+    }
+
+    /// Takes a step that gives one text.
+    pub(crate) async fn ask(&self, query: &str) -> String {
+        self.try_ask(query).await.unwrap()
+    }
+
+    /// Takes a step that gives one text or fails.
+    pub(crate) async fn try_ask(&self, query: &str) -> Result<String, Error> {
+        self.begin(query).result().await
+    }
+
+    /// Begins a step.
+    pub(crate) fn begin(&self, query: &str) -> Pending {
+        let (client, query) = (Arc::clone(&self.client), query.to_owned());
+        Pending(tokio::spawn(async move {
+            let row = client.query_one(query.as_str(), &[]).await?;
+            row.try_get(0)
+        }))
+    }
+
+    /// Captures `tests/step/<id>`, and says with which outcome.
+    pub(crate) async fn capture(&self, id: &str, owner_session: &str) -> String {
+        self.ask(&capture(id, owner_session)).await
+    }
+
+    /// Begins to capture `tests/step/<id>`.
+    pub(crate) fn begin_capture(&self, id: &str, owner_session: &str) -> Pending {
+        self.begin(&capture(id, owner_session))
+    }
+
+    /// Makes the hold of `tests/step/<id>` look as old as this interval says.
+    pub(crate) async fn age(&self, id: &str, interval: &str) {
+        self.run(&format!(
+            "update pgmutex.mutex_model set captured_since = captured_since - interval '{interval}' where mutex_id = '{id}'"
+        ))
+        .await;
+    }
+
+    /// Returns when this session's step waits for a lock; fails if it never does.
+    pub(crate) async fn is_blocked(&self) {
+        let seen = async {
+            loop {
+                let row = self
+                    .observer
+                    .query_one(
+                        "select coalesce(wait_event_type = 'Lock', false) from pg_stat_activity where pid = $1",
+                        &[&self.process_id],
+                    )
+                    .await
+                    .unwrap();
+                if row.get(0) {
+                    return;
+                }
+            }
+        };
+        timeout(HUNG, seen)
+            .await
+            .expect("the step does not wait for a lock");
+    }
+}
+
+fn capture(id: &str, owner_session: &str) -> String {
+    format!(
+        "select outcome from pgmutex.capture('tests', 'step', '{id}', owner_session => '{owner_session}')"
+    )
+}
+
+impl Pending {
+    /// What the step gives in the end.
+    pub(crate) async fn result(self) -> Result<String, Error> {
+        timeout(HUNG, self.0)
+            .await
+            .expect("the step hangs")
+            .expect("the step panicked")
+    }
+
+    /// The one text that the step gives in the end.
+    pub(crate) async fn text(self) -> String {
+        self.result().await.unwrap()
+    }
+}
