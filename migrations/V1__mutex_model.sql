@@ -38,15 +38,24 @@ select greatest(1, current_timeline()), control.system_identifier, current_timel
 from pg_control_system() control;
 
 create function bump_generation() returns bigint
-language sql volatile parallel unsafe security definer
+language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set lock_timeout = '5s'
 as $$
+declare
+    raised bigint;
+begin
+    if pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
     -- The sequence may have outgrown its 40 bits: what it carried into the generation is skipped too.
     update token_generation
     set generation = greatest(generation + 1 + ((select last_value from fencing_token_sequence) >> 40), current_timeline()),
         system_identifier = (select control.system_identifier from pg_control_system() control),
         timeline = current_timeline()
-    returning generation
+    returning generation into raised;
+    return raised;
+end
 $$;
 comment on function bump_generation() is
     'Raises the generation of fencing tokens, so that every later token is larger than every earlier one. It rises by itself '
@@ -58,10 +67,14 @@ set search_path from current
 set lock_timeout = '5s'
 as $$
 declare
-    seen_timeline integer := current_timeline();
-    seen_system   bigint  := (select control.system_identifier from pg_control_system() control);
+    seen_timeline integer;
+    seen_system   bigint := (select control.system_identifier from pg_control_system() control);
     current_generation bigint;
 begin
+    if pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    seen_timeline := current_timeline();
     select t.generation into current_generation from token_generation t
     where t.timeline = seen_timeline and t.system_identifier = seen_system;
     if not found then
