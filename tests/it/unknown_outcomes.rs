@@ -1,1 +1,272 @@
-//! unknown_outcomes
+//! The connection breaks when the server has done what was asked and the answer is on its way (I7), or a call is given up.
+
+use std::{pin::pin, task::Poll, time::Duration};
+
+use pgmutex::{CaptureOutcome, Error, MutexQuery, Mutexes, Released};
+
+use crate::support::{Cut, Database, Proxy, mutex_id, owner};
+
+/// Mutexes that reach the server through a proxy, with one connection open.
+async fn through_a_proxy(database: &Database) -> (Mutexes, Proxy) {
+    let proxy = Proxy::in_front_of(database.url()).await;
+    let mutexes = Mutexes::connect(proxy.url()).await.unwrap();
+    mutexes.count(&MutexQuery::all()).await.unwrap();
+    (mutexes, proxy)
+}
+
+#[tokio::test]
+async fn a_capture_whose_answer_is_cut_off_gives_the_hold_that_was_made() {
+    let database = Database::fresh().await;
+    let (mutexes, proxy) = through_a_proxy(&database).await;
+    let direct = database.mutexes().await;
+    let id = mutex_id("m");
+    proxy.set(Cut::AnswerOfNextRequest);
+    let captured = mutexes.capture(&id).owner(owner("a")).await.unwrap();
+    proxy.has_cut().await;
+    // It had been carried out before the connection broke: the repetition found it.
+    assert_eq!(captured.outcome, CaptureOutcome::Refreshed);
+    let held = direct.list(&MutexQuery::all()).await.unwrap();
+    assert_eq!(held.mutexes, [captured.mutex.clone()]);
+    // And the same again, by a caller who repeats it.
+    let again = mutexes.capture(&id).owner(owner("a")).await.unwrap();
+    assert_eq!(again.fencing_token, captured.fencing_token);
+    assert_eq!(again.held_since, captured.held_since);
+}
+
+#[tokio::test]
+async fn a_release_whose_answer_is_cut_off_has_released() {
+    let database = Database::fresh().await;
+    let (mutexes, proxy) = through_a_proxy(&database).await;
+    let id = mutex_id("m");
+    mutexes.capture(&id).owner(owner("a")).await.unwrap();
+    proxy.set(Cut::AnswerOfNextRequest);
+    let released = mutexes.release(&id).owner(owner("a")).await.unwrap();
+    proxy.has_cut().await;
+    assert_eq!(released, Released::NotHeld);
+    assert!(mutexes.request(&id).await.unwrap().is_free());
+}
+
+#[tokio::test]
+async fn a_refresh_whose_answer_is_cut_off_has_refreshed() {
+    let database = Database::fresh().await;
+    let (mutexes, proxy) = through_a_proxy(&database).await;
+    let id = mutex_id("m");
+    let captured = mutexes.capture(&id).owner(owner("a")).await.unwrap();
+    proxy.set(Cut::AnswerOfNextRequest);
+    let refreshed = mutexes
+        .refresh(&id)
+        .owner(owner("a"))
+        .token(captured.fencing_token)
+        .await
+        .unwrap();
+    proxy.has_cut().await;
+    assert_eq!(refreshed.fencing_token, captured.fencing_token);
+    assert!(refreshed.captured_since > captured.captured_since);
+}
+
+#[tokio::test]
+async fn an_outcome_that_cannot_be_learnt_is_said_to_be_unknown() {
+    let database = Database::fresh().await;
+    let proxy = Proxy::in_front_of(database.url()).await;
+    let mutexes = Mutexes::builder()
+        .settle_timeout(Duration::ZERO)
+        .connect(proxy.url())
+        .await
+        .unwrap();
+    proxy.set(Cut::AnswerOfNextRequest);
+    let id = mutex_id("m");
+    let error = mutexes.capture(&id).owner(owner("a")).await.unwrap_err();
+    assert!(
+        error.is_outcome_unknown() && error.is_transient(),
+        "{error:?}"
+    );
+    // Repeating it tells.
+    let captured = mutexes.capture(&id).owner(owner("a")).await.unwrap();
+    assert_eq!(captured.outcome, CaptureOutcome::Refreshed);
+}
+
+#[tokio::test]
+async fn what_was_sent_stays_unknown_when_the_server_is_gone_afterwards() {
+    let database = Database::fresh().await;
+    let proxy = Proxy::in_front_of(database.url()).await;
+    let mutexes = Mutexes::builder()
+        .settle_timeout(Duration::from_millis(200))
+        .connect(proxy.url())
+        .await
+        .unwrap();
+    let id = mutex_id("m");
+    let session = database.session().await;
+    session.run("begin").await;
+    session.capture("m", "other").await;
+    // The call waits for the open transaction; then everything between it and the server goes.
+    let mut call = pin!(async { mutexes.capture(&id).owner(owner("a")).await });
+    let waiters = "select count(*)::text from pg_locks where locktype = 'advisory' and not granted";
+    loop {
+        assert!(futures_poll(&mut call).await.is_none());
+        if database.session().await.ask(waiters).await == "1" {
+            break;
+        }
+    }
+    proxy.set(Cut::Everything);
+    let error = call.await.unwrap_err();
+    assert!(error.is_outcome_unknown(), "{error:?}");
+}
+
+/// Polls once and lets the runtime do what has become ready.
+async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    let mut polled = false;
+    let output = std::future::poll_fn(|context| {
+        if polled {
+            return Poll::Ready(None);
+        }
+        match pin!(&mut *future).poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => {
+                polled = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    })
+    .await;
+    tokio::task::yield_now().await;
+    output
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_unavailable_and_not_unknown() {
+    let database = Database::fresh().await;
+    let (mutexes, proxy) = through_a_proxy(&database).await;
+    proxy.set(Cut::Everything);
+    proxy.has_cut().await;
+    let error = mutexes.capture(&mutex_id("m")).await.unwrap_err();
+    assert!(
+        matches!(error, Error::Unavailable { .. }) || error.is_outcome_unknown(),
+        "{error:?}"
+    );
+    // By now the pool knows that its connection is gone: nothing can be sent.
+    let error = mutexes.capture(&mutex_id("m")).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_silent_network_ends_a_call_at_its_own_limit() {
+    let database = Database::fresh().await;
+    let proxy = Proxy::in_front_of(database.url()).await;
+    let mutexes = Mutexes::builder()
+        .call_timeout(Duration::from_millis(100))
+        .settle_timeout(Duration::ZERO)
+        .connect(proxy.url())
+        .await
+        .unwrap();
+    proxy.set(Cut::AnswersFromNowOn);
+    let error = mutexes.capture(&mutex_id("m")).await.unwrap_err();
+    assert!(error.is_outcome_unknown(), "{error:?}");
+    proxy.set(Cut::Nowhere);
+    // The connection that went silent was not put back: the next call has one that works.
+    mutexes.count(&MutexQuery::all()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backend_that_is_terminated_in_the_middle_is_made_good() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    mutexes.count(&MutexQuery::all()).await.unwrap();
+    let session = database.session().await;
+    session.run("begin").await;
+    session.capture("m", "other").await;
+    let id = mutex_id("m");
+    let call = tokio::spawn({
+        let (mutexes, id) = (mutexes.clone(), id.clone());
+        async move { mutexes.capture(&id).owner(owner("a")).await }
+    });
+    let waiting = "select pid::text from pg_locks where locktype = 'advisory' and not granted";
+    let observer = database.session().await;
+    let pid = loop {
+        if let Ok(pid) = observer.try_ask(waiting).await {
+            break pid;
+        }
+    };
+    observer
+        .ask(&format!("select pg_terminate_backend({pid})::text"))
+        .await;
+    session.run("rollback").await;
+    let captured = call.await.unwrap().unwrap();
+    assert_eq!(captured.outcome, CaptureOutcome::Captured);
+}
+
+#[tokio::test]
+async fn every_verb_is_one_request() {
+    let database = Database::fresh().await;
+    let (mutexes, proxy) = through_a_proxy(&database).await;
+    let id = mutex_id("m");
+    let mut before = proxy.requests();
+    let mut requests = || {
+        let now = proxy.requests();
+        std::mem::replace(&mut before, now).abs_diff(now)
+    };
+    mutexes.capture(&id).owner(owner("a")).await.unwrap();
+    assert_eq!(requests(), 1, "capture");
+    mutexes.capture(&id).owner(owner("b")).await.unwrap_err();
+    assert_eq!(requests(), 1, "capture that is refused");
+    mutexes.refresh(&id).owner(owner("a")).await.unwrap();
+    assert_eq!(requests(), 1, "refresh");
+    mutexes.request(&id).await.unwrap();
+    assert_eq!(requests(), 1, "request");
+    mutexes.list(&MutexQuery::all()).await.unwrap();
+    assert_eq!(requests(), 1, "list");
+    mutexes.release(&id).owner(owner("a")).await.unwrap();
+    assert_eq!(requests(), 1, "release");
+}
+
+#[tokio::test]
+async fn a_capture_is_one_transaction() {
+    let database = Database::fresh().await;
+    let session = database.session().await;
+    let before: i64 = session
+        .ask("select txid_current()::text")
+        .await
+        .parse()
+        .unwrap();
+    assert_eq!(session.capture("m", "a").await, "captured");
+    let after: i64 = session
+        .ask("select txid_current()::text")
+        .await
+        .parse()
+        .unwrap();
+    let of_hold: i64 = session
+        .ask("select xmin::text from pgmutex.mutex_model where mutex_id = 'm'")
+        .await
+        .parse()
+        .unwrap();
+    assert!(before < of_hold && of_hold < after);
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_anywhere_leaves_no_transaction_and_no_broken_connection() {
+    let database = Database::fresh().await;
+    let pool = pgmutex::pool_for_url(database.url()).unwrap();
+    let mutexes = Mutexes::new(pool.clone());
+    let id = mutex_id("m");
+    for polls in 0.. {
+        let mut call = Box::pin(async { mutexes.capture(&id).owner(owner("a")).await });
+        let mut finished = false;
+        for _ in 0..polls {
+            if futures_poll(&mut call).await.is_some() {
+                finished = true;
+                break;
+            }
+        }
+        drop(call);
+        // Whatever was under way, the next call works, and it sees either no hold or its own.
+        let state = mutexes.request_by(&id, &owner("a")).await.unwrap();
+        assert!(!matches!(state, pgmutex::MutexState::CapturedByOther(_)));
+        if finished {
+            break;
+        }
+        assert!(polls < 10_000, "the call never finishes");
+    }
+    let session = database.session().await;
+    let open = "select count(*)::text from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'";
+    assert_eq!(session.ask(open).await, "0");
+}

@@ -1,5 +1,5 @@
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -7,10 +7,11 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpStream, UnixListener, UnixStream, unix::OwnedWriteHalf},
     sync::{Notify, watch},
 };
+use tokio_postgres::{Config, config::Host};
 
 /// What the proxy does to a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +40,7 @@ impl Proxy {
     /// A proxy in front of the server that this URL names by its socket's folder.
     pub(crate) async fn in_front_of(url: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let (front, parameters) = url.split_once("?host=").expect("a URL with a socket");
-        let server = format!("{}/.s.PGSQL.5432", parameters.replace("%2F", "/"));
+        let config: Config = url.parse().unwrap();
         let folder = std::env::temp_dir().join(format!(
             "pgmutex-proxy-{}-{}",
             std::process::id(),
@@ -49,10 +49,7 @@ impl Proxy {
         std::fs::create_dir(&folder).unwrap();
         let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
         let proxy = Self {
-            url: format!(
-                "{front}?host={}",
-                folder.to_str().unwrap().replace('/', "%2F")
-            ),
+            url: through(&config, &folder),
             cut: Arc::new(watch::Sender::new(Cut::Nowhere)),
             requests: Arc::default(),
             cuts: Arc::default(),
@@ -68,14 +65,19 @@ impl Proxy {
                 if *cut.borrow() == Cut::Everything {
                     continue;
                 }
-                let server = UnixStream::connect(&server).await.unwrap();
-                tokio::spawn(converse(
-                    client,
-                    server,
-                    Arc::clone(&cut),
-                    Arc::clone(&requests),
-                    Arc::clone(&cuts),
-                ));
+                let state = (Arc::clone(&cut), Arc::clone(&requests), Arc::clone(&cuts));
+                match &config.get_hosts()[0] {
+                    Host::Unix(server) => {
+                        let server = server.join(format!(".s.PGSQL.{}", port(&config)));
+                        let server = UnixStream::connect(server).await.unwrap();
+                        tokio::spawn(converse(client, server, state));
+                    }
+                    Host::Tcp(server) => {
+                        let server = (server.as_str(), port(&config));
+                        let server = TcpStream::connect(server).await.unwrap();
+                        tokio::spawn(converse(client, server, state));
+                    }
+                }
             }
         });
         proxy
@@ -106,15 +108,34 @@ impl Drop for Proxy {
     }
 }
 
-async fn converse(
+fn port(config: &Config) -> u16 {
+    config.get_ports().first().copied().unwrap_or(5432)
+}
+
+/// The same user and database, by way of the socket in this folder.
+fn through(config: &Config, folder: &Path) -> String {
+    let password = config
+        .get_password()
+        .map(|password| format!("password='{}'", String::from_utf8_lossy(password)))
+        .unwrap_or_default();
+    format!(
+        "host={} user={} dbname={} {password}",
+        folder.display(),
+        config.get_user().unwrap(),
+        config.get_dbname().unwrap(),
+    )
+}
+
+/// What a conversation shares with its proxy: where to cut, how many requests there were, and who wants to know of a cut.
+type State = (Arc<watch::Sender<Cut>>, Arc<AtomicUsize>, Arc<Notify>);
+
+async fn converse<S: AsyncRead + AsyncWrite + Send + 'static>(
     client: UnixStream,
-    server: UnixStream,
-    cut: Arc<watch::Sender<Cut>>,
-    requests: Arc<AtomicUsize>,
-    cuts: Arc<Notify>,
+    server: S,
+    (cut, requests, cuts): State,
 ) {
     let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
+    let (mut from_server, mut to_server) = tokio::io::split(server);
     let upstream = tokio::spawn(async move {
         let mut reader = MessageReader::default();
         let mut bytes = vec![0; 65_536];
