@@ -100,7 +100,7 @@ async fn what_was_sent_stays_unknown_when_the_server_is_gone_afterwards() {
     session.capture("m", "other").await;
     // The call waits for the open transaction; then everything between it and the server goes.
     let mut call = pin!(async { mutexes.capture(&id).owner(owner("a")).await });
-    let waiters = "select count(*)::text from pg_locks where locktype = 'advisory' and not granted";
+    let waiters = "select count(*)::text from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())";
     loop {
         assert!(futures_poll(&mut call).await.is_none());
         if database.session().await.ask(waiters).await == "1" {
@@ -180,7 +180,7 @@ async fn a_backend_that_is_terminated_in_the_middle_is_made_good() {
         let (mutexes, id) = (mutexes.clone(), id.clone());
         async move { mutexes.capture(&id).owner(owner("a")).await }
     });
-    let waiting = "select pid::text from pg_locks where locktype = 'advisory' and not granted";
+    let waiting = "select pid::text from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())";
     let observer = database.session().await;
     let pid = loop {
         if let Ok(pid) = observer.try_ask(waiting).await {

@@ -2,10 +2,12 @@
 
 mod database;
 mod proxy;
+mod schema_dump;
 mod session;
 
 pub(crate) use database::{Database, run_in_private_server};
 pub(crate) use proxy::{Cut, Proxy};
+pub(crate) use schema_dump::schema_dump;
 pub(crate) use session::{Pending, Session};
 
 use pgmutex::{MutexId, MutexOwner};
