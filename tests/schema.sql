@@ -457,10 +457,11 @@ begin
     perform check_call(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, 'force_release');
     answer := remove_hold(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, force_release.fencing_token, false);
     if answer.outcome = 'released' then
-        raise log using message = format(
+        -- On one line, whatever the names and the reason contain: a line of the log must not be forged.
+        raise log using message = regexp_replace(format(
             'pgmutex: %L forced the release of %L/%L/%L, held by session %L (%L) with token %s since %s; reason: %L',
             session_user, answer.mutex_group, answer.mutex_mode, answer.mutex_id, answer.owner_session, answer.owner_name,
-            answer.fencing_token, answer.held_since, force_release.reason);
+            answer.fencing_token, answer.held_since, force_release.reason), '[[:cntrl:]]', ' ', 'g');
     end if;
     return answer;
 end

@@ -18,7 +18,7 @@ type Source = Box<dyn StdError + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// Someone else holds the mutex; or the caller does and is still writing behind its fence.
-    #[error("mutex {id} is held by {} since {}{}", .holder.owner, .holder.held_since, until(.holder))]
+    #[error("mutex {id} is held by {} since {}{}", .holder.owner, second(.holder.held_since), until(.holder))]
     Busy {
         /// The mutex.
         id: MutexId,
@@ -214,9 +214,16 @@ pub enum Error {
     },
 }
 
+/// To the second: enough for people.
+fn second(time: DateTime<Utc>) -> impl std::fmt::Display {
+    time.format("%Y-%m-%d %H:%M:%S UTC")
+}
+
 fn until(holder: &Mutex) -> String {
     match holder.expires_at {
-        Some(end) if end < DateTime::<Utc>::MAX_UTC => format!(", until {end} unless refreshed"),
+        Some(end) if end < DateTime::<Utc>::MAX_UTC => {
+            format!(", until {} unless refreshed", second(end))
+        }
         _ => String::new(),
     }
 }
