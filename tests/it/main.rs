@@ -15,6 +15,7 @@ mod isolation;
 mod layers;
 mod listing;
 mod migrations;
+mod owners;
 mod private_server;
 mod sql_api;
 mod tokens;
