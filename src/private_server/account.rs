@@ -1,8 +1,9 @@
 //! Which user the server runs as.
 //!
-//! PostgreSQL refuses to run as root, so a program that is root starts it as another user. Everything in the
-//! folders of that user is then done by processes of that user: root never writes there, so no link
-//! planted in them can make root write elsewhere.
+//! PostgreSQL refuses to run as root, so a program that is root starts it as another user.
+//! Everything in the folders of that user is then done by processes of that user. Root itself only
+//! moves a finished template into place, by a rename, so no link planted there can make root write
+//! elsewhere.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -66,8 +67,8 @@ impl Account {
         user(passwd, |candidate| candidate.uid == uid).unwrap_or(unnamed)
     }
 
-    /// A command that runs as this user, in a folder everybody can read, and undisturbed by settings meant
-    /// for clients (PGPORT and so on would be obeyed by the server as well).
+    /// A command that runs as this user, in a folder everybody can read, and undisturbed by
+    /// settings meant for clients (PGPORT and so on would be obeyed by the server as well).
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
@@ -75,8 +76,8 @@ impl Account {
                 command.env_remove(name);
             }
         }
-        // Messages in English, because some are recognised; UTC, because initdb writes the time zone down
-        // and the result is shared.
+        // Messages in English, because some are recognised; UTC, because initdb writes the time
+        // zone down and the result is shared.
         command
             .env("LC_ALL", "C")
             .env("TZ", "UTC")
@@ -156,11 +157,10 @@ fn id_number(text: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n\
-        # a comment\n\
-        broken:x:one:two::/:\n\
-        nobody:*:-2:-2:Unprivileged User:/var/empty:/usr/bin/false\n\
-        postgres:x:101:104:,,,:/var/lib/postgresql:/bin/bash\n";
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n# a \
+                          comment\nbroken:x:one:two::/:\nnobody:*:-2:-2:Unprivileged \
+                          User:/var/empty:/usr/bin/false\npostgres:x:101:104:,,,:/var/lib/\
+                          postgresql:/bin/bash\n";
 
     #[test]
     fn users_are_found_by_name_and_number() {

@@ -11,7 +11,8 @@ use super::error::{PrivateServerError, Result};
 /// Older servers are out of support, and nothing here was tried with them.
 const OLDEST_MAJOR: u32 = 13;
 
-/// Where packages put versions side by side: a folder, what stands before the version, what follows it.
+/// Where packages put versions side by side: a folder, what stands before the version, what follows
+/// it.
 const VERSIONED: [(&str, &str, &str); 9] = [
     ("/usr/lib/postgresql", "", "bin"),          // Debian, Ubuntu
     ("/usr", "pgsql-", "bin"),                   // Fedora and Red Hat, packages of postgresql.org
@@ -41,8 +42,9 @@ pub(super) struct Installation {
 }
 
 impl Installation {
-    /// The one in the given folder; else the one `PG_BIN` names; else the one on the PATH; else the newest.
-    /// What is named is taken or refused: another version than the one asked for would be a surprise.
+    /// The one in the given folder; else the one `PG_BIN` names; else the one on the PATH; else the
+    /// newest. What is named is taken or refused: another version than the one asked for would
+    /// be a surprise.
     pub(super) fn find(bin_dir: Option<&Path>, account: &Account) -> Result<Self> {
         let named = bin_dir
             .map(Path::to_owned)
@@ -132,7 +134,8 @@ fn major_in_name(name: &str, before: &str) -> Option<u32> {
     name.strip_prefix(before)?.split('.').next()?.parse().ok()
 }
 
-/// "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", or "… 18beta1", is what `--version` says.
+/// "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", or "… 18beta1", is what `--version`
+/// says.
 fn major(version: &str) -> Option<u32> {
     let (_, number) = version.split_once("(PostgreSQL) ")?;
     let digits = number
@@ -141,8 +144,8 @@ fn major(version: &str) -> Option<u32> {
     number[..digits].parse().ok()
 }
 
-/// The programs may be links (from /usr/local/bin, say); their neighbours, such as psql, lie where they point to.
-/// The path becomes absolute, too, because the server runs in another folder.
+/// The programs may be links (from /usr/local/bin, say); their neighbours, such as psql, lie where
+/// they point to. The path becomes absolute, too, because the server runs in another folder.
 fn real(bin_dir: PathBuf) -> Result<PathBuf> {
     let program = bin_dir.join("postgres");
     let real = program

@@ -30,8 +30,9 @@ pub struct PrivatePostgresBuilder {
 impl PrivatePostgresBuilder {
     /// The folder of `initdb` and `postgres`.
     ///
-    /// Without it, the environment variable `PG_BIN` names the folder; without that, the PATH is searched, then the
-    /// folders that the usual packages install to, and there the newest version wins.
+    /// Without it, the environment variable `PG_BIN` names the folder; without that, the PATH is
+    /// searched, then the folders that the usual packages install to, and there the newest
+    /// version wins.
     pub fn bin_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.bin_dir = Some(folder.into());
         self
@@ -39,8 +40,9 @@ impl PrivatePostgresBuilder {
 
     /// Keeps the data in this folder, which stays when the server goes.
     ///
-    /// It is made and filled if it is missing or empty; otherwise the data in it is served. As root, the
-    /// server runs as the owner of the folder; an empty folder of root's is given to the server's user.
+    /// It is made and filled if it is missing or empty; otherwise the data in it is served. As
+    /// root, the server runs as the owner of the folder; an empty folder of root's is given to
+    /// the server's user.
     pub fn data_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.data_folder = Some(folder.into());
         self
@@ -48,8 +50,9 @@ impl PrivatePostgresBuilder {
 
     /// Any setting of the server, as in `postgresql.conf`. The last one of a name counts.
     ///
-    /// By default the server listens on its Unix socket only. `listen_addresses` and `port` change that, but mind that
-    /// everyone who reaches the port can connect as the superuser, without a password.
+    /// By default the server listens on its Unix socket only. `listen_addresses` and `port` change
+    /// that, but mind that everyone who reaches the port can connect as the superuser, without
+    /// a password.
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self
@@ -57,14 +60,16 @@ impl PrivatePostgresBuilder {
 
     /// Whether commits outlast a power cut (the setting `fsync`).
     ///
-    /// By default that is so for a [data folder](Self::data_folder) that stays, and not otherwise. Killing the
-    /// server loses no commit either way: what it wrote is with the operating system already.
+    /// By default that is so for a [data folder](Self::data_folder) that stays, and not otherwise.
+    /// Killing the server loses no commit either way: what it wrote is with the operating
+    /// system already.
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = Some(durable);
         self
     }
 
-    /// How long the server may take until it accepts connections, at every start. Default: one minute.
+    /// How long the server may take until it accepts connections, at every start. Default: one
+    /// minute.
     pub fn start_limit(mut self, limit: Duration) -> Self {
         self.start_limit = Some(limit);
         self
@@ -74,8 +79,9 @@ impl PrivatePostgresBuilder {
     ///
     /// # Errors
     ///
-    /// Above all [`BinariesNotFound`](PrivateServerError::BinariesNotFound) when PostgreSQL is not installed, and
-    /// [`NotStarted`](PrivateServerError::NotStarted), with the end of the server's log, when it does not like a setting.
+    /// Above all [`BinariesNotFound`](PrivateServerError::BinariesNotFound) when PostgreSQL is not
+    /// installed, and [`NotStarted`](PrivateServerError::NotStarted), with the end of the
+    /// server's log, when it does not like a setting.
     pub fn start(self) -> Result<PrivatePostgres> {
         let port = self.port()?;
         let account = Account::of_new_server()?;
@@ -120,6 +126,7 @@ impl PrivatePostgresBuilder {
             port,
             start_limit: self.start_limit.unwrap_or(DEFAULT_START_LIMIT),
             process_id: 0,
+            has_ended: true,
         };
         server.launch()?;
         Ok(server)
@@ -129,7 +136,8 @@ impl PrivatePostgresBuilder {
         self.durable.unwrap_or(self.data_folder.is_some())
     }
 
-    /// The port, once it is known that the settings can be used. It names the socket, so it is needed here.
+    /// The port, once it is known that the settings can be used. It names the socket, so it is
+    /// needed here.
     fn port(&self) -> Result<u16> {
         let mut port = DEFAULT_PORT;
         for (name, value) in &self.settings {
@@ -162,12 +170,14 @@ impl PrivatePostgresBuilder {
     fn server_arguments(&self, port: u16) -> Vec<String> {
         let mut defaults = vec![("listen_addresses", String::new())];
         if !self.is_durable() {
-            // Nothing else is turned off: a SIGKILL can cut the writing of a page in two, so full_page_writes is
-            // needed, and synchronous_commit is what brings a commit to the operating system.
+            // Nothing else is turned off: a SIGKILL can cut the writing of a page in two, so
+            // full_page_writes is needed, and synchronous_commit is what brings a
+            // commit to the operating system.
             defaults.push(("fsync", "off".to_owned()));
         }
         if self.data_folder.is_none() {
-            // Shared memory of queries lies in the data folder and goes with it, even when the server is killed.
+            // Shared memory of queries lies in the data folder and goes with it, even when the
+            // server is killed.
             defaults.push(("dynamic_shared_memory_type", "mmap".to_owned()));
         }
         let defaults = defaults
@@ -216,7 +226,8 @@ mod tests {
             .join(" ");
         assert_eq!(
             arguments,
-            "-c listen_addresses= -c dynamic_shared_memory_type=mmap -c listen_addresses=127.0.0.1 -c port=1"
+            "-c listen_addresses= -c dynamic_shared_memory_type=mmap -c \
+             listen_addresses=127.0.0.1 -c port=1"
         );
         let kept = PrivatePostgres::builder().data_folder("/x");
         assert!(kept.is_durable() && !kept.clone().durable(false).is_durable());

@@ -18,8 +18,9 @@ pub(super) struct DataFolder {
 }
 
 impl DataFolder {
-    /// Makes the folder where it is missing. When root does this for another user, an empty folder of root's is
-    /// given to that user; the folders above it are not touched, and that user must be able to enter them.
+    /// Makes the folder where it is missing. When root does this for another user, an empty folder
+    /// of root's is given to that user; the folders above it are not touched, and that user
+    /// must be able to enter them.
     pub(super) fn open(
         folder: &Path,
         default: &Account,

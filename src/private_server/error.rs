@@ -14,9 +14,10 @@ pub(super) type Result<T, E = PrivateServerError> = std::result::Result<T, E>;
 pub enum PrivateServerError {
     /// PostgreSQL is not installed, or not where it was looked for.
     #[error(
-        "no folder with `initdb` and `postgres` found (looked in: {}); install it with `apt-get install postgresql` \
-         (Debian, Ubuntu), `dnf install postgresql-server` (Fedora), `brew install postgresql@17` (macOS), or set \
-         PG_BIN to the folder with initdb and postgres",
+        "no PostgreSQL found, which is a folder with `initdb` and `postgres` (looked in: {}); \
+         install it with `apt-get install postgresql` (Debian, Ubuntu), \
+         `dnf install postgresql-server` (Fedora), `brew install postgresql@17` (macOS), \
+         or set PG_BIN to the folder with initdb and postgres",
         looked_in.join(", ")
     )]
     BinariesNotFound {
@@ -50,8 +51,8 @@ pub enum PrivateServerError {
 
     /// The program runs as root, and there is no user the server could run as.
     #[error(
-        "PostgreSQL refuses to run as root, and /etc/passwd has neither a user `postgres` nor `nobody` to run it as: \
-         add one, or run the program as an ordinary user"
+        "PostgreSQL refuses to run as root, and /etc/passwd has neither a user `postgres` nor \
+         `nobody` to run it as: add one, or run the program as an ordinary user"
     )]
     NoServerUser,
 
@@ -66,8 +67,9 @@ pub enum PrivateServerError {
 
     /// The folder for private servers exists but could have been prepared by somebody else.
     #[error(
-        "{} must be a folder of user {expected_owner} with mode 700, but it is a {kind} of user {owner} with mode \
-         {mode:o}, so what lies in it cannot be trusted: remove it, or set TMPDIR to a folder of your own",
+        "{} must be a folder of user {expected_owner} with mode 700, but it is a {kind} of user \
+         {owner} with mode {mode:o}, so what lies in it cannot be trusted: remove it, or set \
+         TMPDIR to a folder of your own",
         folder.display()
     )]
     FolderNotPrivate {
@@ -85,8 +87,8 @@ pub enum PrivateServerError {
 
     /// A Unix socket in this folder could not be reached.
     #[error(
-        "a Unix socket cannot lie in {}: with the name of the socket the path must stay within {limit} bytes, and it \
-         must contain no comma and no quote; set TMPDIR to a shorter path",
+        "a Unix socket cannot lie in {}: with the name of the socket the path must stay within \
+         {limit} bytes, and it must contain no comma and no quote; set TMPDIR to a shorter path",
         folder.display()
     )]
     FolderUnfit {
@@ -112,7 +114,8 @@ pub enum PrivateServerError {
 
     /// The data folder given holds something else.
     #[error(
-        "{} is neither empty nor a data folder of PostgreSQL (it has no PG_VERSION): name another one",
+        "{} is neither empty nor a data folder of PostgreSQL (it has no PG_VERSION): \
+         name another one",
         folder.display()
     )]
     NotADataFolder {
@@ -122,8 +125,8 @@ pub enum PrivateServerError {
 
     /// The data folder given belongs to another major version of PostgreSQL.
     #[error(
-        "{} was made by PostgreSQL {found}, and {} holds version {major}: name the programs of version {found} \
-         with `bin_dir` or PG_BIN, or upgrade the folder with pg_upgrade",
+        "{} was made by PostgreSQL {found}, and {} holds version {major}: name the programs of \
+         version {found} with `bin_dir` or PG_BIN, or upgrade the folder with pg_upgrade",
         folder.display(),
         bin_dir.display()
     )]
@@ -162,12 +165,17 @@ pub enum PrivateServerError {
 
     /// The shell that keeps the server is gone.
     #[error(
-        "the shell that keeps the private server is gone; if nobody killed it, /bin/sh could not run there"
+        "the shell that keeps the private server is gone; if nobody killed it, /bin/sh could not \
+         run there"
     )]
     KeeperGone,
 
     /// The data folder could not be filled.
-    #[error("user `{user}` cannot prepare the data folder {}; the log ends with:\n{log}", folder.display())]
+    #[error(
+        "user `{user}` cannot prepare the data folder {} (that user must be able to enter every \
+         folder above it); the log ends with:\n{log}",
+        folder.display()
+    )]
     DataNotPrepared {
         /// The data folder.
         folder: PathBuf,

@@ -1,8 +1,8 @@
 //! The folder of all private servers of one user, in the folder for temporary files.
 //!
 //! It holds one run folder per server (`run-…`) and the templates that new servers are copied from
-//! (`template-…`). Other users can write next to it, so it is trusted only when it belongs to the right user
-//! and is closed to everybody else.
+//! (`template-…`). Other users can write next to it, so it is trusted only when it belongs to the
+//! right user and is closed to everybody else.
 
 use std::env;
 use std::fs::{self, File};
@@ -14,15 +14,17 @@ use std::time::Duration;
 use super::account::Account;
 use super::error::{PrivateServerError, Result};
 
-/// The address of a Unix socket has room for 104 bytes on macOS and 108 on Linux, with a zero at the end.
+/// The address of a Unix socket has room for 104 bytes on macOS and 108 on Linux, with a zero at
+/// the end.
 const SOCKET_PATH_LIMIT: usize = 103;
 /// What comes after the path of this folder.
 const LONGEST_SOCKET_NAME: &str = "/run-XXXXXX/.s.PGSQL.65535";
 
-/// A run folder that nobody claims is abandoned when it is older than this: it is claimed a moment after it is made.
+/// A run folder that nobody claims is abandoned when it is older than this: it is claimed a moment
+/// after it is made.
 const ABANDONED_AFTER: Duration = Duration::from_mins(1);
-/// Programs that tidy the folder for temporary files delete single files not used for some days (three on some
-/// systems). A template is built anew before it can lose any.
+/// Programs that tidy the folder for temporary files delete single files not used for some days
+/// (three on some systems). A template is built anew before it can lose any.
 const TEMPLATE_GOOD_FOR: Duration = Duration::from_hours(48);
 
 #[derive(Debug, Clone)]
@@ -37,8 +39,9 @@ pub(super) struct Claim {
 }
 
 impl PrivateFolder {
-    /// In the folder for temporary files, or in /tmp where that one cannot be used: because its path is too long
-    /// for sockets, because the user of the server cannot enter it, or because somebody else was there first.
+    /// In the folder for temporary files, or in /tmp where that one cannot be used: because its
+    /// path is too long for sockets, because the user of the server cannot enter it, or because
+    /// somebody else was there first.
     pub(super) fn open(account: &Account) -> Result<Self> {
         let preferred = Self::open_in(&env::temp_dir(), account);
         if preferred.is_ok() {
@@ -85,8 +88,8 @@ impl PrivateFolder {
         Ok(Claim { _locked: folder })
     }
 
-    /// Removes what died without tidying up (a power cut, a container killed as a whole) and what has become too
-    /// old. To be called by the one who [owns](Self::own) the folder.
+    /// Removes what died without tidying up (a power cut, a container killed as a whole) and what
+    /// has become too old. To be called by the one who [owns](Self::own) the folder.
     pub(super) fn sweep(&self, account: &Account) -> Result<()> {
         let entries =
             fs::read_dir(&self.path).map_err(PrivateServerError::io("list", &self.path))?;
@@ -98,7 +101,8 @@ impl PrivateFolder {
         if rubbish.is_empty() {
             return Ok(());
         }
-        // A postmaster that is still there in spite of all notices within a minute that its data is gone, and ends.
+        // A postmaster that is still there in spite of all notices within a minute that its data is
+        // gone, and ends.
         account
             .shell(r#"rm -rf -- "$@""#)
             .args(rubbish)
@@ -117,7 +121,8 @@ pub(super) fn claim(run: &Path) -> Result<Claim> {
     Ok(Claim { _locked: folder })
 }
 
-/// Whether a template is there and young enough to be complete. It comes into being complete, by a rename.
+/// Whether a template is there and young enough to be complete. It comes into being complete, by a
+/// rename.
 pub(super) fn is_good_template(path: &Path) -> bool {
     path.is_dir() && !is_older_than(path, TEMPLATE_GOOD_FOR)
 }
@@ -141,7 +146,8 @@ fn open_for_lock(folder: &Path) -> Result<File> {
     File::open(folder).map_err(PrivateServerError::io("open", folder))
 }
 
-/// A comma separates folders in the server's list of them and hosts in a URL, a quote begins a quoted name.
+/// A comma separates folders in the server's list of them and hosts in a URL, a quote begins a
+/// quoted name.
 fn fits_sockets(folder: &Path) -> bool {
     let path = folder.as_os_str().as_bytes();
     path.len() + LONGEST_SOCKET_NAME.len() <= SOCKET_PATH_LIMIT
@@ -154,7 +160,8 @@ fn create(folder: &Path, account: &Account) -> Result<()> {
         .arg(folder)
         .output()
         .map_err(account.cannot_run("mkdir"))?;
-    // When several do this at the same moment, one of them succeeds; whether it was one of ours is checked next.
+    // When several do this at the same moment, one of them succeeds; whether it was one of ours is
+    // checked next.
     if output.status.success() || fs::symlink_metadata(folder).is_ok() {
         return Ok(());
     }

@@ -1,5 +1,5 @@
-//! The keeper of a server: a shell that starts the server, and that tidies up after it when this program lets go
-//! of the pipe between them, which even a SIGKILL makes it do.
+//! The keeper of a server: a shell that starts the server, and that tidies up after it when this
+//! program lets go of the pipe between them, which even a SIGKILL makes it do.
 //!
 //! What a keeper does is written down in `keeper.sh`.
 
@@ -18,13 +18,13 @@ const SCRIPT: &str = include_str!("keeper.sh");
 #[derive(Debug)]
 pub(super) struct Keeper {
     shell: Child,
-    /// `std` closes this end in every program that is started, so nobody else can hold the pipe open.
-    /// None once the keeper was let go.
+    /// `std` closes this end in every program that is started, so nobody else can hold the pipe
+    /// open. None once the keeper was let go.
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     run: PathBuf,
-    /// Released after the keeper is done, or with this program.
-    _claim: Claim,
+    /// On the run folder. Released after the keeper is done, or with this program.
+    claim: Option<Claim>,
 }
 
 /// What a keeper has to know.
@@ -51,33 +51,31 @@ impl Keeper {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // A Ctrl-C reaches the processes of the terminal's group: this program, which then lets go, but neither
-            // the keeper nor the server.
+            // A Ctrl-C reaches the processes of the terminal's group: this program, which then lets
+            // go, but neither the keeper nor the server.
             .process_group(0)
             .spawn()
             .map_err(account.cannot_run("/bin/sh"))?;
-        let orders = shell.stdin.take();
-        let mut answers =
-            BufReader::new(shell.stdout.take().ok_or(PrivateServerError::KeeperGone)?);
-        let run = match answer(&mut answers)? {
-            Ok(name) => household.folder.path().join(name),
-            Err(reason) => {
-                let (folder, user) = (household.folder.path().to_owned(), account.name.clone());
-                return Err(PrivateServerError::FolderNotCreated {
-                    folder,
-                    user,
-                    reason,
-                });
-            }
-        };
-        let claim = folder::claim(&run)?;
-        Ok(Self {
+        let stdout = shell.stdout.take().ok_or(PrivateServerError::KeeperGone)?;
+        let mut keeper = Self {
+            orders: shell.stdin.take(),
+            answers: BufReader::new(stdout),
             shell,
-            orders,
-            answers,
-            run,
-            _claim: claim,
-        })
+            run: PathBuf::new(),
+            claim: None,
+        };
+        let folder = household.folder.path();
+        let name = answer(&mut keeper.answers)?.map_err(|reason| {
+            let (folder, user) = (folder.to_owned(), account.name.clone());
+            PrivateServerError::FolderNotCreated {
+                folder,
+                user,
+                reason,
+            }
+        })?;
+        keeper.run = folder.join(name);
+        keeper.claim = Some(folder::claim(&keeper.run)?);
+        Ok(keeper)
     }
 
     /// The folder that goes when the keeper goes. The server's socket lies there.
@@ -90,7 +88,8 @@ impl Keeper {
         self.run.join("initdb.log")
     }
 
-    /// Fills the data folder. `synced`: so that a power cut loses nothing of it. False when that failed.
+    /// Fills the data folder. `synced`: so that a power cut loses nothing of it. False when that
+    /// failed.
     pub(super) fn initdb(&mut self, synced: bool) -> Result<bool> {
         Ok(self
             .order(if synced { "initdb" } else { "initdb-unsynced" })?
@@ -126,8 +125,10 @@ impl Keeper {
 impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.orders.take());
-        // Bounded: the keeper kills what does not stop. Only then are the server and its folder gone.
+        // Bounded: the keeper kills what does not stop. Only then are the server and its folder
+        // gone.
         let _ = self.shell.wait();
+        drop(self.claim.take());
     }
 }
 

@@ -21,8 +21,8 @@ struct Process {
 }
 
 impl Process {
-    /// An ended process that its parent has not looked at yet counts as gone: where process 1 looks after
-    /// no orphans, as in many containers, it stays for ever.
+    /// An ended process that its parent has not looked at yet counts as gone: where process 1 looks
+    /// after no orphans, as in many containers, it stays for ever.
     fn is_running(self) -> bool {
         !matches!(self.state, 'Z' | 'X')
     }
@@ -32,8 +32,8 @@ pub(super) fn is_running(id: u32) -> Result<bool> {
     Ok(find(id)?.is_some_and(Process::is_running))
 }
 
-/// Kills the process and everything it started, all at once, and returns when all of them are gone, or false
-/// when they are not within the limit.
+/// Kills the process and everything it started, all at once, and returns when all of them are gone,
+/// or false when they are not within the limit.
 pub(super) fn kill_family(id: u32, account: &Account, limit: Duration) -> Result<bool> {
     // Stopped, it starts no more processes and sees none of its children die.
     signal("STOP", &[id], account)?;
@@ -73,8 +73,8 @@ fn family(id: u32, processes: &[Process]) -> Vec<u32> {
     family
 }
 
-/// One command for all of them: `kill` sends the signals one right after the other. Those already gone are not
-/// an error.
+/// One command for all of them: `kill` sends the signals one right after the other. Those already
+/// gone are not an error.
 pub(super) fn signal(name: &str, ids: &[u32], account: &Account) -> Result<()> {
     account
         .shell(r#"signal=$1; shift; kill -"$signal" "$@""#)

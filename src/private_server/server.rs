@@ -14,7 +14,9 @@ use super::{log, process, url};
 
 /// How long what remains of an earlier server on the same data may take to go away.
 const IN_USE_LIMIT: Duration = Duration::from_secs(10);
-const IN_USE_RETRY_EVERY: Duration = Duration::from_millis(50);
+/// The first wait between two attempts; each is twice as long as the one before, because they all
+/// leave their lines in the log.
+const IN_USE_FIRST_WAIT: Duration = Duration::from_millis(25);
 /// How long an orderly stop may take: it writes everything that is not on disk yet.
 const STOP_LIMIT: Duration = Duration::from_mins(1);
 /// SIGKILL needs no consent; this is for a machine that is very busy.
@@ -33,6 +35,8 @@ pub struct PrivatePostgres {
     pub(super) port: u16,
     pub(super) start_limit: Duration,
     pub(super) process_id: u32,
+    /// Its end was seen, so the process id may be that of another process by now.
+    pub(super) has_ended: bool,
 }
 
 impl PrivatePostgres {
@@ -45,7 +49,8 @@ impl PrivatePostgres {
         Self::builder().start()
     }
 
-    /// Starts a server whose data stays in the given folder; see [`PrivatePostgresBuilder::data_folder`].
+    /// Starts a server whose data stays in the given folder; see
+    /// [`PrivatePostgresBuilder::data_folder`].
     ///
     /// # Errors
     ///
@@ -59,7 +64,8 @@ impl PrivatePostgres {
         PrivatePostgresBuilder::default()
     }
 
-    /// The connection URL of a database, for the superuser `postgres`. A new server has the database `postgres`.
+    /// The connection URL of a database, for the superuser `postgres`. A new server has the
+    /// database `postgres`.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         url::of_database(database, self.socket_dir(), self.port)
@@ -101,14 +107,15 @@ impl PrivatePostgres {
         self.installation.major
     }
 
-    /// The process id of the postmaster, the first process of the server. A stopped server has none any more; this is
-    /// the last one then.
+    /// The process id of the postmaster, the first process of the server. A stopped server has none
+    /// any more; this is the last one then.
     #[must_use]
     pub fn process_id(&self) -> u32 {
         self.process_id
     }
 
-    /// Kills all processes of the server at once with SIGKILL, as if the machine had failed. Returns when they are gone.
+    /// Kills all processes of the server at once with SIGKILL, as if the machine had failed.
+    /// Returns when they are gone.
     ///
     /// What was committed is there again after [`restart`](Self::restart).
     ///
@@ -116,11 +123,11 @@ impl PrivatePostgres {
     ///
     /// When the processes are still there after some time, or cannot be seen or killed.
     pub fn crash(&mut self) -> Result<()> {
-        if process::is_running(self.process_id)? {
+        if self.is_running()? {
             if !process::kill_family(self.process_id, &self.account, CRASH_LIMIT)? {
                 return Err(self.timed_out("die", CRASH_LIMIT, 0));
             }
-            self.keeper.reap_postmaster()?;
+            self.reap()?;
         }
         Ok(())
     }
@@ -131,24 +138,25 @@ impl PrivatePostgres {
     ///
     /// When the server has not stopped within a minute.
     pub fn stop(&mut self) -> Result<()> {
-        if process::is_running(self.process_id)? {
+        if self.is_running()? {
             let log_start = log::length(&self.log);
             // PostgreSQL calls this a fast shutdown.
             process::signal("INT", &[self.process_id], &self.account)?;
             let deadline = Instant::now() + STOP_LIMIT;
-            while process::is_running(self.process_id)? {
+            while self.is_running()? {
                 if Instant::now() > deadline {
                     return Err(self.timed_out("stop", STOP_LIMIT, log_start));
                 }
                 sleep(process::LOOK_EVERY);
             }
-            self.keeper.reap_postmaster()?;
+            self.reap()?;
         }
         Ok(())
     }
 
-    /// Starts the server again on the same data, after [`crash`](Self::crash) or [`stop`](Self::stop); a running
-    /// server is stopped first. The URL stays the same, the process id does not.
+    /// Starts the server again on the same data, after [`crash`](Self::crash) or
+    /// [`stop`](Self::stop); a running server is stopped first. The URL stays the same, the
+    /// process id does not.
     ///
     /// # Errors
     ///
@@ -158,13 +166,16 @@ impl PrivatePostgres {
         self.launch()
     }
 
-    /// Starts the postmaster and waits until it accepts connections. The data must not be in use by this server.
+    /// Starts the postmaster and waits until it accepts connections. The data must not be in use by
+    /// this server.
     pub(super) fn launch(&mut self) -> Result<()> {
         let began = Instant::now();
+        let mut wait = IN_USE_FIRST_WAIT;
         loop {
             let log_start = log::length(&self.log);
             self.process_id = self.keeper.start_postmaster()?;
-            while process::is_running(self.process_id)? {
+            self.has_ended = false;
+            while self.is_running()? {
                 if self.is_ready() {
                     return Ok(());
                 }
@@ -173,21 +184,31 @@ impl PrivatePostgres {
                 }
                 sleep(process::LOOK_EVERY);
             }
-            self.keeper.reap_postmaster()?;
+            self.reap()?;
 
             let log = log::tail(&self.log, log_start);
-            if !is_in_use(&log) || began.elapsed() > IN_USE_LIMIT {
+            if !is_in_use(&log) || began.elapsed() + wait > IN_USE_LIMIT {
                 return Err(PrivateServerError::NotStarted {
                     data_dir: self.data_dir.clone(),
                     log,
                 });
             }
-            sleep(IN_USE_RETRY_EVERY);
+            sleep(wait);
+            wait *= 2;
         }
     }
 
-    /// PostgreSQL writes its state to the eighth line of postmaster.pid; the first line names the process, because the
-    /// file of an earlier server may still be there.
+    fn is_running(&self) -> Result<bool> {
+        Ok(!self.has_ended && process::is_running(self.process_id)?)
+    }
+
+    fn reap(&mut self) -> Result<()> {
+        self.has_ended = true;
+        self.keeper.reap_postmaster()
+    }
+
+    /// PostgreSQL writes its state to the eighth line of postmaster.pid; the first line names the
+    /// process, because the file of an earlier server may still be there.
     fn is_ready(&self) -> bool {
         let state = fs::read_to_string(self.data_dir.join("postmaster.pid")).unwrap_or_default();
         let mut lines = state.lines().map(str::trim);

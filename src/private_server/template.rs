@@ -1,8 +1,8 @@
 //! Data folders as `initdb` makes them, made once and copied for every new server.
 //!
-//! `initdb` takes more than a second, a copy a fraction of it. A template is made in the run folder of the first
-//! server that needs it and moved into place by a rename: it is complete, or it is not there. When that server's
-//! program dies halfway, the half of a template goes with the run folder.
+//! `initdb` takes more than a second, a copy a fraction of it. A template is made in the run folder
+//! of the first server that needs it and moved into place by a rename: it is complete, or it is not
+//! there. When that server's program dies halfway, the half of a template goes with the run folder.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,8 +18,8 @@ use super::log;
 /// To be raised when templates are made in another way than before.
 const FORMAT: u32 = 1;
 
-/// Where the template of this installation is, or will be. Different builds of one version differ in what they can
-/// read, so the place of the programs is part of the name.
+/// Where the template of this installation is, or will be. Different builds of one version differ
+/// in what they can read, so the place of the programs is part of the name.
 pub(super) fn place(folder: &PrivateFolder, installation: &Installation) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     (&installation.version, &installation.bin_dir).hash(&mut hasher);
@@ -61,7 +61,8 @@ pub(super) fn copy(
 fn make(template: &Path, data: &Path, keeper: &mut Keeper, account: &Account) -> Result<()> {
     initdb(data, false, keeper, account)?;
     match fs::rename(data, template) {
-        // On a file system without locks, another one may have been quicker; the copy replaces what lies in `data`.
+        // On a file system without locks, another one may have been quicker; the copy replaces what
+        // lies in `data`.
         Err(_) if is_good_template(template) => Ok(()),
         renamed => renamed.map_err(PrivateServerError::io("move the new template to", template)),
     }

@@ -3,7 +3,8 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The port is named although it is the usual one: it is part of the socket's name, and PGPORT could say otherwise.
+/// The port is named although it is the usual one: it is part of the socket's name, and PGPORT
+/// could say otherwise.
 pub(super) fn of_database(database: &str, socket_dir: &Path, port: u16) -> String {
     let database = percent_encoded(database.as_bytes());
     let host = percent_encoded(socket_dir.as_os_str().as_bytes());
