@@ -15,7 +15,7 @@ use super::Session;
 /// The server that the tests of this process share.
 enum Server {
     Named(String),
-    Private(PrivatePostgres),
+    Private(Box<PrivatePostgres>),
 }
 
 impl Server {
@@ -23,12 +23,12 @@ impl Server {
         static SHARED: OnceLock<Server> = OnceLock::new();
         SHARED.get_or_init(|| match env::var("DATABASE_URL") {
             Ok(url) => Self::Named(url),
-            Err(_) => Self::Private(
+            Err(_) => Self::Private(Box::new(
                 PrivatePostgres::builder()
                     .setting("max_connections", "300")
                     .start()
                     .unwrap_or_else(|error| panic!("{error}")),
-            ),
+            )),
         })
     }
 

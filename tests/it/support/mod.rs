@@ -8,7 +8,7 @@ mod session;
 pub(crate) use database::{Database, run_in_private_server};
 pub(crate) use proxy::{Cut, Proxy};
 pub(crate) use schema_dump::schema_dump;
-pub(crate) use session::{Pending, Session};
+pub(crate) use session::Session;
 
 use pgmutex::{MutexId, MutexOwner};
 
