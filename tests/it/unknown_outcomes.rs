@@ -26,7 +26,7 @@ async fn a_capture_whose_answer_is_cut_off_gives_the_hold_that_was_made() {
     // It had been carried out before the connection broke: the repetition found it.
     assert_eq!(captured.outcome, CaptureOutcome::Refreshed);
     let held = direct.list(&MutexQuery::all()).await.unwrap();
-    assert_eq!(held.mutexes, [captured.mutex.clone()]);
+    assert_eq!(held.mutexes, std::slice::from_ref(&captured.mutex));
     // And the same again, by a caller who repeats it.
     let again = mutexes.capture(&id).owner(owner("a")).await.unwrap();
     assert_eq!(again.fencing_token, captured.fencing_token);
