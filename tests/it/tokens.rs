@@ -51,6 +51,14 @@ pub(crate) fn standby_of(mut server: PrivatePostgres) -> Copy {
     }
 }
 
+/// The last of several tokens: a sequence set back to its start gives smaller ones.
+async fn tokens(mutexes: &Mutexes) -> FencingToken {
+    for id in ["1", "2", "3"] {
+        token(mutexes, id).await;
+    }
+    token(mutexes, "4").await
+}
+
 async fn token(mutexes: &Mutexes, id: &str) -> FencingToken {
     let captured = mutexes
         .capture(&mutex_id(id))
@@ -98,9 +106,9 @@ async fn another_timeline_raises_the_generation_at_the_next_capture() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes().await;
     let session = database.session().await;
-    let before = token(&mutexes, "a").await;
+    let before = tokens(&mutexes).await;
     session
-        .run("update pgmutex.token_generation set timeline = timeline + 7; select setval('pgmutex.fencing_token_sequence', 1)")
+        .run("update pgmutex.token_generation set timeline = timeline + 7; select setval('pgmutex.fencing_token_sequence', 1, false)")
         .await;
     let after = token(&mutexes, "b").await;
     assert!(after > before);
@@ -112,10 +120,10 @@ async fn another_timeline_raises_the_generation_at_the_next_capture() {
 #[tokio::test]
 async fn another_cluster_raises_the_generation_when_a_client_connects() {
     let database = Database::fresh().await;
-    let before = token(&database.mutexes().await, "a").await;
+    let before = tokens(&database.mutexes().await).await;
     let session = database.session().await;
     session
-        .run("update pgmutex.token_generation set system_identifier = 1; select setval('pgmutex.fencing_token_sequence', 1)")
+        .run("update pgmutex.token_generation set system_identifier = 1; select setval('pgmutex.fencing_token_sequence', 1, false)")
         .await;
     assert!(token(&database.mutexes().await, "b").await > before);
 }
@@ -124,10 +132,10 @@ async fn another_cluster_raises_the_generation_when_a_client_connects() {
 async fn another_cluster_raises_the_generation_when_a_client_migrates() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes().await;
-    let before = token(&mutexes, "a").await;
+    let before = tokens(&mutexes).await;
     let session = database.session().await;
     session
-        .run("update pgmutex.token_generation set system_identifier = 1; select setval('pgmutex.fencing_token_sequence', 1)")
+        .run("update pgmutex.token_generation set system_identifier = 1; select setval('pgmutex.fencing_token_sequence', 1, false)")
         .await;
     mutexes.migrate().await.unwrap();
     assert!(token(&mutexes, "b").await > before);
@@ -166,14 +174,14 @@ async fn the_operators_override_raises_it_by_hand() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes().await;
     let session = database.session().await;
-    let before = token(&mutexes, "a").await;
+    let before = tokens(&mutexes).await;
     let raised: i64 = session
         .ask("select pgmutex.bump_generation()::text")
         .await
         .parse()
         .unwrap();
     session
-        .run("select setval('pgmutex.fencing_token_sequence', 1)")
+        .run("select setval('pgmutex.fencing_token_sequence', 1, false)")
         .await;
     let after = token(&mutexes, "b").await;
     assert!(after > before);
@@ -190,7 +198,7 @@ async fn a_sequence_that_outgrows_its_bits_still_grows_over_the_next_generation(
         .await;
     let before = token(&mutexes, "a").await;
     session
-        .run("select pgmutex.bump_generation(); select setval('pgmutex.fencing_token_sequence', 1)")
+        .run("select pgmutex.bump_generation(); select setval('pgmutex.fencing_token_sequence', 1, false)")
         .await;
     assert!(token(&mutexes, "b").await > before);
 }
