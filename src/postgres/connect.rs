@@ -6,7 +6,10 @@ use tokio_postgres::{
     config::{SslMode, TargetSessionAttrs},
 };
 
-use super::connection_string::{TlsDemand, TlsParameters, split_off_tls};
+use super::{
+    connection_string::{TlsDemand, TlsParameters, split_off_tls},
+    watched_connection::WatchedConnect,
+};
 use crate::domain::Error;
 
 /// How many connections a pool from [`pool_for_url`] opens at most.
@@ -21,6 +24,9 @@ const POOL_SIZE: usize = 16;
 /// Where the URL says nothing: 10 s to connect, TCP keepalive after 30 s, 30 s until unanswered data ends the connection,
 /// application name `pgmutex`, and, if several hosts are named, the one that accepts writes. At most 16 connections. No connection is
 /// opened yet.
+///
+/// A connection of this pool breaks when a commit succeeded although the wait for its synchronous standby was cancelled:
+/// the outcome is unknown then, and a pool of another making would report success.
 ///
 /// # Errors
 /// [`Error::InvalidUrl`] if the text cannot be read, or asks for what cannot be had.
@@ -78,10 +84,18 @@ fn manager(
     manager_config: ManagerConfig,
 ) -> Result<Manager, Error> {
     if tls.demand == TlsDemand::Disable {
-        return Ok(Manager::from_config(config, NoTls, manager_config));
+        return Ok(Manager::from_connect(
+            config,
+            WatchedConnect { tls: NoTls },
+            manager_config,
+        ));
     }
     let connector = super::tls::connector(tls)?;
-    Ok(Manager::from_config(config, connector, manager_config))
+    Ok(Manager::from_connect(
+        config,
+        WatchedConnect { tls: connector },
+        manager_config,
+    ))
 }
 
 #[cfg(not(feature = "tls"))]
@@ -98,5 +112,9 @@ fn manager(
                     .to_owned(),
         });
     }
-    Ok(Manager::from_config(config, NoTls, manager_config))
+    Ok(Manager::from_connect(
+        config,
+        WatchedConnect { tls: NoTls },
+        manager_config,
+    ))
 }

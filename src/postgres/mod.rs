@@ -13,6 +13,7 @@ mod sqlstate;
 #[cfg(feature = "tls")]
 mod tls;
 mod transaction;
+mod watched_connection;
 
 pub use backend::{PostgresBackend, PostgresSettings};
 pub use connect::pool_for_url;

@@ -95,13 +95,9 @@ async fn in_the_way(database: &Database) -> Session {
 
 /// The backend that waits for that.
 async fn stuck_backend(session: &Session) -> String {
-    loop {
-        let waiting = "select pid::text from pg_locks where not granted and relation = 'pg_catalog.pg_proc'::regclass and database = \
-                       (select oid from pg_database where datname = current_database())";
-        if let Ok(pid) = session.try_ask(waiting).await {
-            return pid;
-        }
-    }
+    let waiting = "select pid::text from pg_locks where not granted and relation = 'pg_catalog.pg_proc'::regclass and database = \
+                   (select oid from pg_database where datname = current_database())";
+    session.ask_until(waiting, |_| true).await
 }
 
 #[tokio::test]
@@ -119,7 +115,7 @@ async fn after_a_migrator_killed_half_way_the_next_one_completes() {
     let waiting = migrate();
     let turns = "select count(*)::text from pg_locks where locktype = 'advisory' and not granted and database = \
                  (select oid from pg_database where datname = current_database())";
-    while observer.ask(turns).await != "1" {}
+    observer.ask_until(turns, |count| count == "1").await;
     observer
         .ask(&format!("select pg_terminate_backend({pid})::text"))
         .await;
@@ -320,7 +316,7 @@ async fn waiting_for_a_turn_is_not_ended_by_the_roles_own_limits() {
     let migrating = tokio::spawn(async move { first.migrate().await });
     let observer = database.session().await;
     let waiting = "select count(*)::text from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())";
-    while observer.ask(waiting).await == "0" {}
+    observer.ask_until(waiting, |count| count != "0").await;
     observer.ask("select pg_sleep(0.05)::text").await;
     session.run("commit").await;
     assert_eq!(migrating.await.unwrap().unwrap().applied, known());

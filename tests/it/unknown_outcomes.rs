@@ -2,9 +2,11 @@
 
 use std::{pin::pin, task::Poll, time::Duration};
 
-use pgmutex::{CaptureOutcome, Error, MutexQuery, Mutexes, Released};
+use pgmutex::{
+    CaptureOutcome, Error, MutexQuery, Mutexes, Released, private_server::PrivatePostgres,
+};
 
-use crate::support::{Cut, Database, Proxy, mutex_id, owner};
+use crate::support::{Cut, Database, Proxy, mutex_id, owner, run_in_private_server, session_at};
 
 /// Mutexes that reach the server through a proxy, with one connection open.
 async fn through_a_proxy(database: &Database) -> (Mutexes, Proxy) {
@@ -182,11 +184,7 @@ async fn a_backend_that_is_terminated_in_the_middle_is_made_good() {
     });
     let waiting = "select pid::text from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())";
     let observer = database.session().await;
-    let pid = loop {
-        if let Ok(pid) = observer.try_ask(waiting).await {
-            break pid;
-        }
-    };
+    let pid = observer.ask_until(waiting, |_| true).await;
     observer
         .ask(&format!("select pg_terminate_backend({pid})::text"))
         .await;
@@ -269,4 +267,38 @@ async fn a_call_that_is_dropped_anywhere_leaves_no_transaction_and_no_broken_con
     let session = database.session().await;
     let open = "select count(*)::text from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'";
     assert_eq!(session.ask(open).await, "0");
+}
+
+#[tokio::test]
+async fn a_commit_that_its_standby_was_not_waited_for_is_not_taken_for_a_success() {
+    let (server, mutexes) = run_in_private_server(PrivatePostgres::builder()).await;
+    let session = session_at(&server.url("postgres")).await;
+    // A standby that never comes.
+    session
+        .run("alter system set synchronous_standby_names = 'nobody'")
+        .await;
+    session.run("select pg_reload_conf()").await;
+    let waiting = async |than: &str| {
+        let query = format!(
+            "select pid::text from pg_stat_activity where wait_event = 'SyncRep' and pid <> {than}"
+        );
+        session.ask_until(&query, |_| true).await
+    };
+    let call = tokio::spawn(async move {
+        let id = mutex_id("m");
+        mutexes.capture(&id).owner(owner("a")).await
+    });
+    let first = waiting("0").await;
+    session
+        .ask(&format!("select pg_cancel_backend({first})::text"))
+        .await;
+    // Committed, with a warning; and so it is asked for again, and waits again.
+    waiting(&first).await;
+    assert!(!call.is_finished());
+    session
+        .run("alter system reset synchronous_standby_names")
+        .await;
+    session.run("select pg_reload_conf()").await;
+    let captured = call.await.unwrap().unwrap();
+    assert_eq!(captured.outcome, CaptureOutcome::Refreshed);
 }

@@ -119,7 +119,7 @@ impl Database {
 
     /// A connection that takes steps.
     pub(crate) async fn session(&self) -> Session {
-        Session::new(self.client().await, self.client().await).await
+        session_at(&self.url).await
     }
 }
 
@@ -144,6 +144,11 @@ async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
+}
+
+/// A connection that takes steps, to the database of this URL.
+pub(crate) async fn session_at(url: &str) -> Session {
+    Session::new(connect(url).await, connect(url).await).await
 }
 
 /// A private server of a test's own, to be killed; with the schema in its database `postgres`.

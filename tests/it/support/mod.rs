@@ -5,7 +5,7 @@ mod proxy;
 mod schema_dump;
 mod session;
 
-pub(crate) use database::{Database, run_in_private_server};
+pub(crate) use database::{Database, run_in_private_server, session_at};
 pub(crate) use proxy::{Cut, Proxy};
 pub(crate) use schema_dump::schema_dump;
 pub(crate) use session::Session;

@@ -80,25 +80,32 @@ impl Session {
 
     /// Returns when this session's step waits for a lock; fails if it never does.
     pub(crate) async fn is_blocked(&self) {
-        let seen = async {
-            loop {
-                let row = self
-                    .observer
-                    .query_one(
-                        "select coalesce(wait_event_type = 'Lock', false) from pg_stat_activity where pid = $1",
-                        &[&self.process_id],
-                    )
-                    .await
-                    .unwrap();
-                if row.get(0) {
-                    return;
-                }
-            }
-        };
-        timeout(HUNG, seen)
-            .await
-            .expect("the step does not wait for a lock");
+        let waits = format!(
+            "select coalesce(wait_event_type = 'Lock', false)::text from pg_stat_activity where pid = {}",
+            self.process_id
+        );
+        eventually(&self.observer, &waits, |answer| answer == "true").await;
     }
+
+    /// Asks until there is an answer that will do; fails if there never is one.
+    pub(crate) async fn ask_until(&self, query: &str, will_do: impl Fn(&str) -> bool) -> String {
+        eventually(&self.client, query, will_do).await
+    }
+}
+
+async fn eventually(client: &Client, query: &str, will_do: impl Fn(&str) -> bool) -> String {
+    let asked = async {
+        loop {
+            let row = client.query_opt(query, &[]).await.unwrap();
+            let answer: Option<String> = row.and_then(|row| row.get(0));
+            if let Some(answer) = answer.filter(|answer| will_do(answer)) {
+                return answer;
+            }
+        }
+    };
+    timeout(HUNG, asked)
+        .await
+        .unwrap_or_else(|_| panic!("no such answer comes: {query}"))
 }
 
 fn capture(id: &str, owner_session: &str) -> String {
