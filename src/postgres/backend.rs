@@ -211,11 +211,15 @@ impl PostgresBackend {
             .start()
             .await
             .map_err(|error| failure.translate(error))?;
-        let output = operation.run(&self.repository, &transaction, false).await?;
-        transaction
-            .commit()
-            .await
-            .map_err(|error| failure.translate(error))?;
+        let answer = operation.run(&self.repository, &transaction, false).await;
+        // A rollback left to `drop` would travel together with the next call's begin: a client that goes on without a
+        // break, as one that retries does, would never give its server connection back to the pooler.
+        let ended = match answer {
+            Ok(_) => transaction.commit().await,
+            Err(_) => transaction.rollback().await,
+        };
+        let output = answer?;
+        ended.map_err(|error| failure.translate(error))?;
         Ok(output)
     }
 }
