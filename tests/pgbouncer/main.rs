@@ -1,0 +1,13 @@
+//! The library behind PgBouncer in transaction mode: every transaction may run on another server connection, and
+//! whatever stays on one is met by another client.
+//!
+//! Needs PgBouncer (Debian: `apt-get install pgbouncer`) beside the PostgreSQL binaries:
+//! `cargo test --features test-pgbouncer --test pgbouncer`.
+
+#[path = "../it/conformance.rs"]
+mod conformance;
+mod contention;
+mod migrations;
+mod pooling;
+mod support;
+mod transactions;

@@ -1,0 +1,199 @@
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use pgmutex::{Mutexes, private_server::PrivatePostgres};
+use tokio::sync::OnceCell;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use super::pooler::Pooler;
+
+/// Server connections that the pooler opens for one user of one database, at most.
+pub(crate) const POOL_SIZE: usize = Pooler::SIZE;
+
+const USER: &str = "postgres";
+
+/// A user whose transactions begin at repeatable read unless they say otherwise.
+pub(crate) const USER_AT_REPEATABLE_READ: &str = "at_repeatable_read";
+
+/// What PgBouncer keeps for each client and sets again on the server connection that it gets.
+const KEPT_BY_POOLER: &str =
+    "'application_name', 'client_encoding', 'DateStyle', 'TimeZone', 'standard_conforming_strings'";
+
+/// A server with a pooler in front of it: the tests of this process share one.
+struct Server {
+    pooler: Pooler,
+    postgres: PrivatePostgres,
+}
+
+impl Server {
+    async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Server> = OnceCell::const_new();
+        SHARED.get_or_init(Self::start).await
+    }
+
+    async fn start() -> Self {
+        let postgres = PrivatePostgres::builder()
+            .setting("max_connections", "300")
+            .start()
+            .unwrap_or_else(|error| panic!("{error}"));
+        connect(&postgres.url("postgres"))
+            .await
+            .batch_execute(&format!(
+                "create role {USER_AT_REPEATABLE_READ} superuser login; \
+                 alter role {USER_AT_REPEATABLE_READ} set default_transaction_isolation = 'repeatable read'"
+            ))
+            .await
+            .unwrap();
+        Self {
+            pooler: Pooler::start(&postgres, &[USER, USER_AT_REPEATABLE_READ]),
+            postgres,
+        }
+    }
+}
+
+/// A database of a test's own.
+pub(crate) struct Database {
+    server: &'static Server,
+    name: String,
+    url: String,
+}
+
+impl Database {
+    /// With the schema in it: cloned from one that was migrated once.
+    pub(crate) async fn fresh() -> Self {
+        static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
+        let template = TEMPLATE
+            .get_or_init(|| async {
+                let template = Self::empty().await;
+                // Not through the pooler: it keeps its connections, and what is cloned must have none.
+                let mutexes = Mutexes::connect(&template.direct_url()).await.unwrap();
+                mutexes.migrate().await.unwrap();
+                template
+            })
+            .await;
+        Self::cloned_from(&template.name).await
+    }
+
+    /// With nothing in it.
+    pub(crate) async fn empty() -> Self {
+        Self::cloned_from("template0").await
+    }
+
+    async fn cloned_from(template: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let server = Server::shared().await;
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        connect(&server.postgres.url("postgres"))
+            .await
+            .batch_execute(&format!("create database {name} template {template}"))
+            .await
+            .unwrap();
+        let url = server.pooler.url(USER, &name);
+        Self { server, name, url }
+    }
+
+    /// The URL through the pooler.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn direct_url(&self) -> String {
+        self.server.postgres.url(&self.name)
+    }
+
+    /// What is under test, with a pool of its own, as another process would have.
+    pub(crate) async fn mutexes(&self) -> Mutexes {
+        Mutexes::connect(&self.url).await.unwrap()
+    }
+
+    /// The same for the user whose transactions begin at repeatable read.
+    pub(crate) async fn mutexes_at_repeatable_read(&self) -> Mutexes {
+        let url = self.server.pooler.url(USER_AT_REPEATABLE_READ, &self.name);
+        Mutexes::connect(&url).await.unwrap()
+    }
+
+    /// A connection past the pooler.
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.direct_url()).await
+    }
+
+    /// A connection through the pooler.
+    pub(crate) async fn pooled_client(&self) -> Client {
+        self.pooled_client_as(USER).await
+    }
+
+    pub(crate) async fn pooled_client_as(&self, user: &str) -> Client {
+        connect(&self.server.pooler.url(user, &self.name)).await
+    }
+
+    /// How many clients the pooler serves for this database now.
+    pub(crate) async fn pooled_clients(&self) -> usize {
+        self.count_in_console("show clients").await
+    }
+
+    /// On how many server connections it does so.
+    pub(crate) async fn server_connections(&self) -> usize {
+        self.count_in_console("show servers").await
+    }
+
+    async fn count_in_console(&self, command: &str) -> usize {
+        let console = connect(&self.server.pooler.url(USER, "pgbouncer")).await;
+        let databases = simple_rows(&console, command, "database").await;
+        databases.iter().filter(|name| **name == self.name).count()
+    }
+
+    /// What was left behind on the server connections, where the next client would find it.
+    pub(crate) async fn left_behind(&self, user: &str) -> Vec<String> {
+        // A client gets a server connection for a transaction: as many transactions as there may be connections see them all.
+        let mut clients = Vec::new();
+        for _ in 0..POOL_SIZE {
+            let client = self.pooled_client_as(user).await;
+            client.batch_execute("begin").await.unwrap();
+            clients.push(client);
+        }
+        let mut processes = BTreeSet::new();
+        let mut left = Vec::new();
+        for client in &clients {
+            processes.extend(simple_rows(client, "select pg_backend_pid() pid", "pid").await);
+            left.extend(simple_rows(client, &left_on_this_connection(), "finding").await);
+            client.batch_execute("rollback").await.unwrap();
+        }
+        assert_eq!(processes.len(), POOL_SIZE);
+        left
+    }
+}
+
+fn left_on_this_connection() -> String {
+    format!(
+        "select 'statement: ' || name finding from pg_prepared_statements
+         union all
+         select 'setting: ' || name from pg_settings where source = 'session' and name not in ({KEPT_BY_POOLER})
+         union all
+         select 'channel: ' || channel from pg_listening_channels() channel
+         union all
+         select 'cursor: ' || name from pg_cursors
+         union all
+         select 'table: ' || relname from pg_class where relnamespace = pg_my_temp_schema() and relkind = 'r'
+         union all
+         select 'lock: ' || objid from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()
+         order by 1"
+    )
+}
+
+/// One column of an answer. (By the simple protocol, which leaves no statement behind.)
+async fn simple_rows(client: &Client, query: &str, column: &str) -> Vec<String> {
+    let messages = client.simple_query(query).await.unwrap();
+    let field = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => row.get(column).map(str::to_owned),
+        _ => None,
+    };
+    messages.iter().filter_map(field).collect()
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
