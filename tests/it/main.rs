@@ -18,6 +18,7 @@ mod migrations;
 mod owners;
 mod private_server;
 mod sql_api;
+mod tls_missing;
 mod tokens;
 mod transactions;
 mod unknown_outcomes;
