@@ -78,6 +78,7 @@ create function list(
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set plan_cache_mode = force_custom_plan  -- so that a filter that is not given costs nothing and one that is given finds its index
+set enable_bitmapscan = off  -- so that a page is read in the order of the index, not sorted out of all that follows, also while the table has no statistics
 as $$
 #variable_conflict use_column
 declare
@@ -100,9 +101,20 @@ begin
       and (list.owner_login is null or h.owner_login = list.owner_login)
       and (list.auto_release_rule is null or h.auto_release_rule = list.auto_release_rule)
       and (list.include_over or h.expires_at is null or h.expires_at >= observed_at)
-      and (list.after_group is null
-           or (h.mutex_group, h.mutex_mode, h.mutex_id, h.permit)
-              > (list.after_group, coalesce(list.after_mode, ''), coalesce(list.after_id, ''), coalesce(list.after_permit, 0)))
+      -- The columns that a filter fixes are left out of the comparison: an index scan begins at an equality if there is one for
+      -- its first column, and then walks past all that lies before the place.
+      and case
+              when list.after_group is null then true
+              when list.mutex_group is null then
+                  (h.mutex_group, h.mutex_mode, h.mutex_id, h.permit)
+                  > (list.after_group, coalesce(list.after_mode, ''), coalesce(list.after_id, ''), coalesce(list.after_permit, 0))
+              when list.mutex_group <> list.after_group then list.mutex_group collate "C" > list.after_group
+              when list.mutex_mode is null then
+                  (h.mutex_mode, h.mutex_id, h.permit)
+                  > (coalesce(list.after_mode, ''), coalesce(list.after_id, ''), coalesce(list.after_permit, 0))
+              when list.mutex_mode <> coalesce(list.after_mode, '') then list.mutex_mode collate "C" > coalesce(list.after_mode, '')
+              else (h.mutex_id, h.permit) > (coalesce(list.after_id, ''), coalesce(list.after_permit, 0))
+          end
     order by h.mutex_group, h.mutex_mode, h.mutex_id, h.permit
     offset coalesce(list.page_start, 0)
     limit nullif(list.page_size, -1);
