@@ -83,7 +83,8 @@ as $$
 #variable_conflict use_column
 declare
     observed_at timestamptz := clock_timestamp();
-    prefix_pattern text := regexp_replace(list.mutex_id_prefix, '([\\%_])', '\\\1', 'g') || '%';
+    -- E: a plain literal with backslashes means something else under standard_conforming_strings = off.
+    prefix_pattern text := regexp_replace(list.mutex_id_prefix, E'([\\\\%_])', E'\\\\\\1', 'g') || '%';
 begin
     if list.page_start < 0 then
         perform refuse_input('page_start must be 0 or more');
