@@ -110,13 +110,14 @@ comment on function next_fencing_token() is 'The next fencing token: larger than
 
 -- Rules that end a hold -------------------------------------------------------------------------------------------------
 
--- Total: any two texts give an answer, so a row that another program wrote badly cannot stop a capture, a list or a sweep.
+-- Total: any two texts and any time give an answer, so a row that another program wrote badly cannot stop a capture, a list or a sweep.
 -- Truly immutable: an interval of seconds does not depend on the time zone, and a deadline without an offset is not accepted.
 create function rule_ends_at(rule text, config text, captured_since timestamptz) returns timestamptz
 language plpgsql immutable parallel safe
 as $$
 declare
     longest constant bigint := 3153600000;  -- 100 years in seconds; more counts as for ever
+    seconds bigint := 300;
     trimmed text;
 begin
     if rule = 'deadline'
@@ -132,12 +133,16 @@ begin
             if length(trimmed) > 18 or trimmed::bigint not between -longest and longest then
                 return case when left(trimmed, 1) = '-' then '-infinity' else 'infinity' end;
             end if;
-            return captured_since + make_interval(secs => trimmed::bigint);
+            seconds := trimmed::bigint;
         end if;
     elsif rule is distinct from 'deadline' then
         return null;
     end if;
-    return captured_since + make_interval(secs => 300);
+    if captured_since not between '4600-01-01 00:00:00+00 BC' and '294000-01-01 00:00:00+00' then
+        -- So near an end of the calendar that the sum might leave it.
+        return case when captured_since > 'epoch' then 'infinity' else '-infinity' end;
+    end if;
+    return captured_since + make_interval(secs => seconds);
 end
 $$;
 comment on function rule_ends_at(text, text, timestamptz) is
