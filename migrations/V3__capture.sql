@@ -42,7 +42,7 @@ begin
     decided_at := clock_timestamp();
 
     -- Comes round again only if a program that does not take the lock changed the row between two of these statements.
-    loop
+    for attempt in 1..100 loop
         -- The token is drawn only when a row will be written: a refused try leaves no trace, not even in the sequence.
         insert into hold (mutex_group, mutex_mode, mutex_id,
                           owner_session, owner_host, owner_id, owner_login, owner_name,
@@ -76,8 +76,10 @@ begin
                 delete from hold h
                 where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
                   and h.permit = current.permit;
-                evicted := current;
-                continue;
+                if found then
+                    evicted := current;
+                    continue;
+                end if;
             end if;
         elsif current.owner_session = capture.owner_session then
             update hold h
@@ -96,6 +98,11 @@ begin
         select 'busy', current.*, decided_at, null, null, null into answer;
         return answer;
     end loop;
+    if answer.outcome is null then
+        raise exception using errcode = '27000',
+            message = 'pgmutex cannot write the row of this hold: it stays as it is, however often it is tried',
+            hint = 'Look for a trigger of another program on table mutex_model that suppresses changes.';
+    end if;
 
     -- What is acknowledged must survive a crash, whatever this role's default. (As a SET clause of the function it would be
     -- undone before the commit.)

@@ -126,7 +126,9 @@ begin
             delete from hold h
             where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
               and h.permit = candidate.permit;
-            swept := swept + 1;
+            if found then
+                swept := swept + 1;
+            end if;
         end if;
     end loop;
     return swept;
