@@ -118,12 +118,17 @@ as $$
 declare
     longest constant bigint := 3153600000;  -- 100 years in seconds; more counts as for ever
     seconds bigint := 300;
+    deadline timestamptz;
     trimmed text;
 begin
     if rule = 'deadline'
-       and config ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$' then
+       and config ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$' then
         begin
-            return config::timestamptz;
+            deadline := config::timestamptz;
+            -- The years that can be written so in UTC, which is how clients write it back.
+            if deadline >= '0001-01-01 00:00:00+00' and deadline < '10000-01-01 00:00:00+00' then
+                return deadline;
+            end if;
         exception when others then
             null;  -- the 31st of February: it counts as the fallback, like any other config that makes no sense
         end;

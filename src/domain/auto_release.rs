@@ -1,6 +1,6 @@
-use std::{fmt, time::Duration};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Mutex, limits};
@@ -10,6 +10,9 @@ const LONGEST_TIMEOUT: u64 = 3_153_600_000;
 
 /// What a timeout that is no number, and a deadline that is no time, count as, in seconds.
 const FALLBACK_TIMEOUT: u64 = 300;
+
+/// Years of UTC that a deadline may be in.
+const DEADLINE_YEARS: RangeInclusive<i32> = 1..=9999;
 
 /// Codes that the database judges by itself, or will: a custom rule cannot have them.
 const BUILT_IN: [&str; 5] = ["", "never", "timeout", "deadline", "connection"];
@@ -84,9 +87,9 @@ impl AutoRelease {
                 Some(Seconds::Within(seconds)) => Self::Timeout(Duration::from_secs(seconds)),
                 _ => Self::Malformed { code, config },
             },
-            "deadline" => match DateTime::parse_from_rfc3339(&config) {
-                Ok(deadline) => Self::Deadline(deadline.to_utc()),
-                Err(_) => Self::Malformed { code, config },
+            "deadline" => match deadline(&config) {
+                Some(deadline) => Self::Deadline(deadline),
+                None => Self::Malformed { code, config },
             },
             _ => Self::Custom { code, config },
         }
@@ -113,16 +116,10 @@ impl AutoRelease {
                 refuse("a timeout must be from 1 second to 3153600000 seconds (100 years)")
             }
             Self::Timeout(_) => Ok(()),
-            Self::Deadline(deadline) => {
-                let text = deadline.to_rfc3339_opts(SecondsFormat::Micros, true);
-                if text.starts_with(|first: char| first.is_ascii_digit())
-                    && !text.starts_with("0000")
-                {
-                    Ok(())
-                } else {
-                    refuse("a deadline must be in the years 1 to 9999")
-                }
+            Self::Deadline(deadline) if !DEADLINE_YEARS.contains(&deadline.year()) => {
+                refuse("a deadline must be in the years 1 to 9999")
             }
+            Self::Deadline(_) => Ok(()),
             Self::Custom { code, .. } if BUILT_IN.contains(&code.as_str()) => {
                 refuse("a custom rule cannot have the code of a built-in one")
             }
@@ -166,6 +163,24 @@ fn after(start: DateTime<Utc>, seconds: u64) -> DateTime<Utc> {
         .and_then(TimeDelta::try_seconds)
         .and_then(|delta| start.checked_add_signed(delta))
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// Reads what `rule_ends_at` reads: a time as in RFC 3339, with at most nine decimals and an offset of less than 16 hours
+/// (PostgreSQL knows no larger ones), in the years that can be written so in UTC.
+fn deadline(config: &str) -> Option<DateTime<Utc>> {
+    let written = DateTime::parse_from_rfc3339(config).ok()?;
+    let decimals = config.split_once('.').map_or(0, |(_, rest)| {
+        rest.bytes().take_while(u8::is_ascii_digit).count()
+    });
+    let is_read = config.is_ascii()
+        && decimals <= 9
+        && written.offset().local_minus_utc().abs() < 16 * 3600
+        && written.year() > 0;
+    // A leap second is the first one of the next minute, as PostgreSQL counts.
+    let nanos = written.timestamp_subsec_nanos();
+    let seconds = written.timestamp() + i64::from(nanos / 1_000_000_000);
+    DateTime::from_timestamp(seconds, nanos % 1_000_000_000)
+        .filter(|deadline| is_read && DEADLINE_YEARS.contains(&deadline.year()))
 }
 
 /// The setting of a timeout, as a number.
