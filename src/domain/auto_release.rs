@@ -109,11 +109,13 @@ impl AutoRelease {
         };
         match self {
             Self::Never => Ok(()),
-            Self::Timeout(timeout) if timeout.subsec_nanos() != 0 => {
-                refuse("a timeout is counted in whole seconds")
-            }
-            Self::Timeout(timeout) if !(1..=LONGEST_TIMEOUT).contains(&timeout.as_secs()) => {
-                refuse("a timeout must be from 1 second to 3153600000 seconds (100 years)")
+            Self::Timeout(timeout)
+                if timeout.subsec_nanos() != 0
+                    || !(1..=LONGEST_TIMEOUT).contains(&timeout.as_secs()) =>
+            {
+                refuse(
+                    "auto_release_config of a timeout must be whole seconds from 1 to 3153600000 (100 years)",
+                )
             }
             Self::Timeout(_) => Ok(()),
             Self::Deadline(deadline) if !DEADLINE_YEARS.contains(&deadline.year()) => {
