@@ -99,7 +99,7 @@ begin
         return answer;
     end loop;
     if answer.outcome is null then
-        raise exception using errcode = '27000',
+        raise exception using errcode = 'PM004',
             message = 'pgmutex cannot write the row of this hold: it stays as it is, however often it is tried',
             hint = 'Look for a trigger of another program on table mutex_model that suppresses changes.';
     end if;

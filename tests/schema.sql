@@ -251,7 +251,7 @@ begin
     decided_at := clock_timestamp();
 
     -- Comes round again only if a program that does not take the lock changed the row between two of these statements.
-    loop
+    for attempt in 1..100 loop
         -- The token is drawn only when a row will be written: a refused try leaves no trace, not even in the sequence.
         insert into hold (mutex_group, mutex_mode, mutex_id,
                           owner_session, owner_host, owner_id, owner_login, owner_name,
@@ -285,8 +285,10 @@ begin
                 delete from hold h
                 where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
                   and h.permit = current.permit;
-                evicted := current;
-                continue;
+                if found then
+                    evicted := current;
+                    continue;
+                end if;
             end if;
         elsif current.owner_session = capture.owner_session then
             update hold h
@@ -305,6 +307,11 @@ begin
         select 'busy', current.*, decided_at, null, null, null into answer;
         return answer;
     end loop;
+    if answer.outcome is null then
+        raise exception using errcode = 'PM004',
+            message = 'pgmutex cannot write the row of this hold: it stays as it is, however often it is tried',
+            hint = 'Look for a trigger of another program on table mutex_model that suppresses changes.';
+    end if;
 
     -- What is acknowledged must survive a crash, whatever this role's default. (As a SET clause of the function it would be
     -- undone before the commit.)
@@ -474,11 +481,13 @@ CREATE OR REPLACE FUNCTION pgmutex.list(mutex_group text DEFAULT NULL::text, mut
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_bitmapscan TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
     observed_at timestamptz := clock_timestamp();
-    prefix_pattern text := regexp_replace(list.mutex_id_prefix, '([\\%_])', '\\\1', 'g') || '%';
+    -- E: a plain literal with backslashes means something else under standard_conforming_strings = off.
+    prefix_pattern text := regexp_replace(list.mutex_id_prefix, E'([\\\\%_])', E'\\\\\\1', 'g') || '%';
 begin
     if list.page_start < 0 then
         perform refuse_input('page_start must be 0 or more');
@@ -496,9 +505,20 @@ begin
       and (list.owner_login is null or h.owner_login = list.owner_login)
       and (list.auto_release_rule is null or h.auto_release_rule = list.auto_release_rule)
       and (list.include_over or h.expires_at is null or h.expires_at >= observed_at)
-      and (list.after_group is null
-           or (h.mutex_group, h.mutex_mode, h.mutex_id, h.permit)
-              > (list.after_group, coalesce(list.after_mode, ''), coalesce(list.after_id, ''), coalesce(list.after_permit, 0)))
+      -- The columns that a filter fixes are left out of the comparison: an index scan begins at an equality if there is one for
+      -- its first column, and then walks past all that lies before the place.
+      and case
+              when list.after_group is null then true
+              when list.mutex_group is null then
+                  (h.mutex_group, h.mutex_mode, h.mutex_id, h.permit)
+                  > (list.after_group, coalesce(list.after_mode, ''), coalesce(list.after_id, ''), coalesce(list.after_permit, 0))
+              when list.mutex_group <> list.after_group then list.mutex_group collate "C" > list.after_group
+              when list.mutex_mode is null then
+                  (h.mutex_mode, h.mutex_id, h.permit)
+                  > (coalesce(list.after_mode, ''), coalesce(list.after_id, ''), coalesce(list.after_permit, 0))
+              when list.mutex_mode <> coalesce(list.after_mode, '') then list.mutex_mode collate "C" > coalesce(list.after_mode, '')
+              else (h.mutex_id, h.permit) > (coalesce(list.after_id, ''), coalesce(list.after_permit, 0))
+          end
     order by h.mutex_group, h.mutex_mode, h.mutex_id, h.permit
     offset coalesce(list.page_start, 0)
     limit nullif(list.page_size, -1);
@@ -801,12 +821,18 @@ CREATE OR REPLACE FUNCTION pgmutex.rule_ends_at(rule text, config text, captured
 AS $function$
 declare
     longest constant bigint := 3153600000;  -- 100 years in seconds; more counts as for ever
+    seconds bigint := 300;
+    deadline timestamptz;
     trimmed text;
 begin
     if rule = 'deadline'
-       and config ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$' then
+       and config ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$' then
         begin
-            return config::timestamptz;
+            deadline := config::timestamptz;
+            -- The years that can be written so in UTC, which is how clients write it back.
+            if deadline >= '0001-01-01 00:00:00+00' and deadline < '10000-01-01 00:00:00+00' then
+                return deadline;
+            end if;
         exception when others then
             null;  -- the 31st of February: it counts as the fallback, like any other config that makes no sense
         end;
@@ -816,12 +842,16 @@ begin
             if length(trimmed) > 18 or trimmed::bigint not between -longest and longest then
                 return case when left(trimmed, 1) = '-' then '-infinity' else 'infinity' end;
             end if;
-            return captured_since + make_interval(secs => trimmed::bigint);
+            seconds := trimmed::bigint;
         end if;
     elsif rule is distinct from 'deadline' then
         return null;
     end if;
-    return captured_since + make_interval(secs => 300);
+    if captured_since not between '4600-01-01 00:00:00+00 BC' and '294000-01-01 00:00:00+00' then
+        -- So near an end of the calendar that the sum might leave it.
+        return case when captured_since > 'epoch' then 'infinity' else '-infinity' end;
+    end if;
+    return captured_since + make_interval(secs => seconds);
 end
 $function$
 
@@ -857,7 +887,9 @@ begin
             delete from hold h
             where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
               and h.permit = candidate.permit;
-            swept := swept + 1;
+            if found then
+                swept := swept + 1;
+            end if;
         end if;
     end loop;
     return swept;

@@ -21,10 +21,11 @@ enum Meaning {
 
 /// SQLSTATE and meaning. Class `PM` is our own, raised by the functions; the others are PostgreSQL's
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). What is not here is [`Error::Database`].
-const TABLE: [(&str, Meaning); 19] = [
+const TABLE: [(&str, Meaning); 20] = [
     ("PM001", Meaning::IsolationLevel),
     ("PM002", Meaning::ReadOnly),
     ("PM003", Meaning::Refused),
+    ("PM004", Meaning::Refused),
     ("08000", Meaning::ConnectionLost),   // connection_exception
     ("08003", Meaning::ConnectionLost),   // connection_does_not_exist
     ("08006", Meaning::ConnectionLost),   // connection_failure

@@ -408,13 +408,13 @@ async fn triggers_that_suppress_changes_make_nothing_run_for_ever() {
     let capture = "select outcome from pgmutex.capture('tests', 'step', 'm', 'a')";
     session.run(&suppress("insert")).await;
     let error = session.try_ask(capture).await.unwrap_err();
-    assert_eq!(error.code().unwrap().code(), "27000");
+    assert_eq!(error.code().unwrap().code(), "PM004");
 
     session.run("drop trigger x on pgmutex.mutex_model").await;
     assert_eq!(session.ask(capture).await, "captured");
     session.run(&suppress("update")).await;
     let error = session.try_ask(capture).await.unwrap_err();
-    assert_eq!(error.code().unwrap().code(), "27000");
+    assert_eq!(error.code().unwrap().code(), "PM004");
 
     session.run("drop trigger x on pgmutex.mutex_model").await;
     session.age("m", "1 hour").await;
