@@ -450,6 +450,32 @@ begin
 end
 $function$
 
+-- Called inside the transaction that writes what the mutex protects: raises PM005 if the hold with this token is over or gone; else nobody can capture the mutex until this transaction ends.
+CREATE OR REPLACE FUNCTION pgmutex.fence(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    ends_at timestamptz;
+begin
+    select h.expires_at into ends_at from hold h
+    where h.mutex_group = fence.mutex_group and h.mutex_mode = fence.mutex_mode and h.mutex_id = fence.mutex_id
+      and h.fencing_token = fence.fencing_token
+    for key share;
+    -- The clock is read when the row is locked: the wait for it counts.
+    if not found or ends_at < clock_timestamp() then
+        raise exception using errcode = 'PM005',
+            message = format('mutex %s/%s/%s is no longer held under token %s',
+                             fence.mutex_group, fence.mutex_mode, fence.mutex_id, fence.fencing_token),
+            hint = 'Roll back: another may hold it by now. Nothing of this transaction must be kept.';
+    end if;
+end
+$function$
+
 -- Takes a mutex away from whoever holds it and writes who did so and why to the server's log. Outcome: released (the row is the hold that was), not_held, or busy (a fenced write of the holder is under way). With fencing_token, only that very hold.
 CREATE OR REPLACE FUNCTION pgmutex.force_release(mutex_group text, mutex_mode text, mutex_id text, reason text DEFAULT NULL::text, fencing_token bigint DEFAULT NULL::bigint)
  RETURNS pgmutex.hold_outcome

@@ -2,14 +2,14 @@ use super::{Capture, ForceRelease, Mutexes, Refresh, Release, request};
 use crate::{
     backend::MutexBackend,
     current_owner::current_owner,
-    domain::{MutexId, MutexOwner, MutexQuery, MutexState, Page, Result},
+    domain::{Error, FencingToken, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result},
     postgres::{Transaction, TransactionBackend},
 };
 
 /// The verbs inside a caller's transaction: see [`Mutexes::in_transaction`](crate::Mutexes::in_transaction).
 ///
 /// What is captured here is held, for everyone else, from the commit on; until then their calls about the same mutex wait, at most 5
-/// seconds each. After an error of the database the transaction is over, as after any such error; [`Error::Busy`](crate::Error::Busy) and [`Error::Lost`](crate::Error::Lost) are answers
+/// seconds each. After an error of the database the transaction is over, as after any such error; [`Error::Busy`] and [`Error::Lost`] are answers
 /// and leave it as it was.
 ///
 /// Groups that are routed to another backend keep their mutexes there: they do not take part in the transaction.
@@ -70,6 +70,41 @@ impl InTransaction<'_> {
     /// As [`Mutexes::force_release`].
     pub fn force_release(&self, id: &MutexId, reason: impl Into<String>) -> ForceRelease<'_> {
         ForceRelease::new(self.backend(id), id, reason.into())
+    }
+
+    /// Makes this transaction fail unless the hold with this token still holds. From here to the commit nobody can capture the mutex:
+    /// what the transaction writes is written by the holder, or not at all.
+    ///
+    /// Call it in the transaction that writes what the mutex protects, first if you can. It serves every isolation level. The holder's refreshes go
+    /// on meanwhile; its release answers [`Error::Busy`] until this transaction has ended.
+    ///
+    /// ```no_run
+    /// # async fn example(mutexes: pgmutex::Mutexes, client: &mut tokio_postgres::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// # let id = pgmutex::MutexId::new("reports", "write", "2026-11")?;
+    /// let mutex = mutexes.capture(&id).await?;
+    /// // … long work, which may take longer than the hold lasts …
+    /// let transaction = client.transaction().await?;
+    /// mutexes.in_transaction(&transaction).fence(&id, mutex.fencing_token).await?;
+    /// transaction.execute("update report set body = 'new text' where id = '2026-11'", &[]).await?;
+    /// transaction.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if the hold is over or gone: the transaction has failed, roll it back. [`Error::Unavailable`] if the mutex is kept
+    /// in another backend, which no transaction of PostgreSQL's can protect.
+    pub async fn fence(&self, id: &MutexId, token: FencingToken) -> Result<()> {
+        match &self.transaction {
+            Some(transaction) if !self.mutexes.parts.routes.is_routed(id.group()) => {
+                transaction.fence(id, token).await
+            }
+            _ => Err(Error::Unavailable {
+                source:
+                    "this mutex is not kept in PostgreSQL: a transaction cannot be fenced with it"
+                        .into(),
+            }),
+        }
     }
 
     fn backend(&self, id: &MutexId) -> &dyn MutexBackend {

@@ -203,6 +203,7 @@ impl PostgresBackend {
         let failure = Failure {
             operation: O::NAME,
             id: None,
+            token: None,
             schema: self.repository.schema(),
         };
         let transaction = client

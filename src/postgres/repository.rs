@@ -34,6 +34,7 @@ pub struct Repository {
     list: String,
     list_count: String,
     evict: String,
+    fence: String,
     force_release: String,
     sweep: String,
     ensure_generation: String,
@@ -63,6 +64,7 @@ impl Repository {
             request: decide("request", 4),
             evict: decide("evict", 4),
             force_release: decide("force_release", 5),
+            fence: format!("select 1 from {in_schema}.fence({})", arguments(4)),
             list: format!(
                 "select {HOLD_COLUMNS} from {in_schema}.list({})",
                 arguments(15)
@@ -308,6 +310,35 @@ impl Repository {
         Ok(())
     }
 
+    /// Calls `fence`, which means something inside a transaction only.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if the hold is over or gone: the transaction has failed then; all others that the database can answer with.
+    pub async fn fence<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        id: &MutexId,
+        token: FencingToken,
+    ) -> Result<(), Error> {
+        let call = Call {
+            token: Some(token),
+            ..Call::about("fence", id)
+        };
+        self.one_row(
+            client,
+            &call,
+            &self.fence,
+            &[
+                (&id.group(), Type::TEXT),
+                (&id.mode(), Type::TEXT),
+                (&id.id(), Type::TEXT),
+                (&token.get(), Type::INT8),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+
     /// Calls `force_release`.
     ///
     /// # Errors
@@ -465,6 +496,7 @@ impl Repository {
 struct Call<'a> {
     operation: &'static str,
     id: Option<&'a MutexId>,
+    token: Option<FencingToken>,
 }
 
 impl<'a> Call<'a> {
@@ -472,6 +504,7 @@ impl<'a> Call<'a> {
         Self {
             operation,
             id: Some(id),
+            token: None,
         }
     }
 
@@ -479,6 +512,7 @@ impl<'a> Call<'a> {
         Self {
             operation,
             id: None,
+            token: None,
         }
     }
 
@@ -486,6 +520,7 @@ impl<'a> Call<'a> {
         Failure {
             operation: self.operation,
             id: self.id,
+            token: self.token,
             schema,
         }
     }

@@ -3,7 +3,7 @@
 use tokio_postgres::error::DbError;
 
 use super::SchemaName;
-use crate::domain::{Error, MutexId};
+use crate::domain::{Error, FencingToken, MutexId};
 
 /// What an SQLSTATE means here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,7 @@ enum Meaning {
     IsolationLevel,
     ReadOnly,
     Refused,
+    Lost,
     Contended,
     Deadlock,
     NotMigrated,
@@ -21,11 +22,12 @@ enum Meaning {
 
 /// SQLSTATE and meaning. Class `PM` is our own, raised by the functions; the others are PostgreSQL's
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). What is not here is [`Error::Database`].
-const TABLE: [(&str, Meaning); 20] = [
+const TABLE: [(&str, Meaning); 21] = [
     ("PM001", Meaning::IsolationLevel),
     ("PM002", Meaning::ReadOnly),
     ("PM003", Meaning::Refused),
     ("PM004", Meaning::Refused),
+    ("PM005", Meaning::Lost),
     ("08000", Meaning::ConnectionLost),   // connection_exception
     ("08003", Meaning::ConnectionLost),   // connection_does_not_exist
     ("08006", Meaning::ConnectionLost),   // connection_failure
@@ -48,6 +50,7 @@ const TABLE: [(&str, Meaning); 20] = [
 pub(super) struct Failure<'a> {
     pub(super) operation: &'static str,
     pub(super) id: Option<&'a MutexId>,
+    pub(super) token: Option<FencingToken>,
     pub(super) schema: &'a SchemaName,
 }
 
@@ -71,6 +74,10 @@ impl Failure<'_> {
             (Some(Meaning::IsolationLevel), _) => Error::IsolationLevel { reason },
             (Some(Meaning::ReadOnly), _) => Error::ReadOnly { reason },
             (Some(Meaning::Refused), _) => Error::Refused { reason },
+            (Some(Meaning::Lost), Some(id)) => Error::Lost {
+                id: id.clone(),
+                token: self.token,
+            },
             (Some(Meaning::Contended), Some(id)) => Error::Contended { id: id.clone() },
             (Some(Meaning::Deadlock), _) => Error::Deadlock {
                 source: error.into(),
@@ -84,7 +91,7 @@ impl Failure<'_> {
                 operation: self.operation,
                 source: error.into(),
             },
-            (Some(Meaning::Contended), None) | (None, _) => Error::Database {
+            (Some(Meaning::Contended | Meaning::Lost), None) | (None, _) => Error::Database {
                 sqlstate,
                 reason,
                 source: error.into(),

@@ -11,7 +11,7 @@ use crate::{
     },
     domain::{
         Captured, FencingToken, ForceReleased, Mutex, MutexId, MutexQuery, MutexState, Page,
-        Released,
+        Released, Result,
     },
 };
 
@@ -33,6 +33,15 @@ impl<'a> TransactionBackend<'a> {
             repository,
             transaction,
         }
+    }
+
+    /// Makes this transaction fail unless the hold with this token is still there, and keeps everyone from capturing the mutex
+    /// until the transaction ends.
+    ///
+    /// # Errors
+    /// [`Error::Lost`](crate::Error::Lost): the transaction has failed; roll it back.
+    pub async fn fence(&self, id: &MutexId, token: FencingToken) -> Result<()> {
+        self.repository.fence(self.transaction, id, token).await
     }
 
     fn call<'s, O: Operation + 's>(&'s self, operation: O) -> BackendFuture<'s, O::Output> {

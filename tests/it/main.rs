@@ -9,6 +9,7 @@ mod conformance;
 mod crash;
 mod custom_rules;
 mod exclusion;
+mod fencing;
 mod foreign_rows;
 mod interleavings;
 mod isolation;

@@ -36,6 +36,10 @@ async fn functions_have_their_published_names_and_arguments() {
             "force_release",
             "mutex_group text, mutex_mode text, mutex_id text, reason text, fencing_token bigint",
         ),
+        (
+            "fence",
+            "mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint",
+        ),
         ("sweep", "batch integer"),
         ("bump_generation", ""),
     ] {
