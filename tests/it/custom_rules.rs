@@ -21,16 +21,18 @@ use crate::support::{Database, mutex_id, owner};
 #[derive(Clone, Debug, Default)]
 struct Jobs {
     finished: Arc<StdMutex<BTreeSet<String>>>,
-    asked: Arc<StdMutex<Vec<(Mutex, DateTime<Utc>)>>>,
+    asked: Arc<StdMutex<Vec<Question>>>,
 }
+
+/// About which hold the rule was asked, and as of when.
+type Question = (Mutex, DateTime<Utc>);
 
 impl Jobs {
     fn finish(&self, job: &str) {
         self.finished.lock().unwrap().insert(job.to_owned());
     }
 
-    /// About which hold the rule was asked last, and with which time.
-    fn last_asked(&self) -> Option<(Mutex, DateTime<Utc>)> {
+    fn last_asked(&self) -> Option<Question> {
         self.asked.lock().unwrap().last().cloned()
     }
 

@@ -401,12 +401,12 @@ async fn request_and_capture_on_a_busy_mutex_write_nothing() {
 async fn a_refresh_touches_no_index() {
     let database = Database::fresh().await;
     let setup = database.session().await;
-    for id in ["a", "b", "c", "d", "e"] {
+    for id in ["a", "b", "c"] {
         setup.capture(id, "ada").await;
     }
     let session = database.session().await;
-    for round in 1..=20 {
-        for id in ["a", "b", "c", "d", "e"] {
+    for round in 1..=4 {
+        for id in ["a", "b", "c"] {
             let refresh = format!(
                 "select outcome from pgmutex.refresh('tests', 'step', '{id}', 'ada', status_data => 'round {round}')"
             );
