@@ -1,4 +1,4 @@
--- The schema as all migrations leave it. Made by the test migrations::the_schema_is_as_dumped; do not edit.
+-- The schema as all migrations leave it. Made by the test schema::the_schema_is_as_dumped; do not edit.
 
 -- tables, views and types ---
 

@@ -18,6 +18,7 @@ mod listing;
 mod migrations;
 mod owners;
 mod private_server;
+mod schema;
 mod sql_api;
 mod tls_missing;
 mod tokens;

@@ -1,14 +1,12 @@
 //! Migrating: from many processes at once, cut off in the middle, over what others left behind; and what comes of it.
 
-use std::{collections::BTreeMap, env, fs, path::Path};
-
 use pgmutex::{
     Error, Mutexes, SchemaName, embedded_migrations,
     refinery::{Migration, Runner},
     run_migrations,
 };
 
-use crate::support::{Database, Session, mutex_id, owner, schema_dump};
+use crate::support::{Database, Session, mutex_id, owner};
 
 /// How often each migration stands in the history.
 const HISTORY: &str = "select string_agg(version || ' ' || name, ', ' order by version) from pgmutex.refinery_schema_history";
@@ -380,92 +378,4 @@ async fn an_applications_migrations_are_all_or_nothing() {
     let session = database.session().await;
     let tables = "select count(*)::text from pg_tables where schemaname = 'public'";
     assert_eq!(session.ask(tables).await, "0");
-}
-
-#[test]
-fn the_embedded_migrations_are_the_files_on_disk() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    let on_disk: BTreeMap<String, String> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            (name, fs::read_to_string(path).unwrap())
-        })
-        .collect();
-    let runner = embedded_migrations();
-    let embedded: BTreeMap<String, String> = runner
-        .get_migrations()
-        .iter()
-        .map(|migration| {
-            (
-                format!("V{}__{}", migration.version(), migration.name()),
-                migration.sql().unwrap().to_owned(),
-            )
-        })
-        .collect();
-    assert_eq!(
-        embedded, on_disk,
-        "touch src/postgres/migrate.rs and build again"
-    );
-}
-
-/// To accept a change of the schema, run this test with `UPDATE_SCHEMA_DUMP=1` and read the difference.
-#[tokio::test]
-async fn the_schema_is_as_dumped() {
-    let database = Database::fresh().await;
-    let dump = schema_dump(&database.client().await).await;
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schema.sql");
-    if env::var_os("UPDATE_SCHEMA_DUMP").is_some() {
-        fs::write(&file, &dump).unwrap();
-    }
-    let kept = fs::read_to_string(&file).unwrap();
-    for (line, (found, expected)) in dump.lines().zip(kept.lines()).enumerate() {
-        assert_eq!(found, expected, "line {} of tests/schema.sql", line + 1);
-    }
-    assert_eq!(dump.lines().count(), kept.lines().count());
-}
-
-#[tokio::test]
-async fn every_object_explains_itself() {
-    let database = Database::fresh().await;
-    let silent = "
-        select coalesce(string_agg(object, ', '), '') from (
-            select p.oid::regprocedure::text as object from pg_proc p
-            where p.pronamespace = 'pgmutex'::regnamespace and obj_description(p.oid, 'pg_proc') is null
-            union all
-            select c.oid::regclass::text from pg_class c
-            where c.relnamespace = 'pgmutex'::regnamespace and c.relkind in ('r', 'v', 'S') and obj_description(c.oid, 'pg_class') is null
-            union all
-            select c.oid::regclass || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
-            where c.relnamespace = 'pgmutex'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
-                  and col_description(c.oid, a.attnum) is null
-            union all
-            select t.oid::regtype::text from pg_type t join pg_class c on c.oid = t.typrelid
-            where t.typnamespace = 'pgmutex'::regnamespace and c.relkind = 'c' and obj_description(t.oid, 'pg_type') is null
-            union all
-            select 'schema' where obj_description('pgmutex'::regnamespace, 'pg_namespace') is null
-        ) silent";
-    assert_eq!(database.session().await.ask(silent).await, "");
-}
-
-#[tokio::test]
-async fn functions_are_built_so_that_they_cannot_be_deceived() {
-    let database = Database::fresh().await;
-    let session = database.session().await;
-    let ours = "from pg_proc p where p.pronamespace = 'pgmutex'::regnamespace";
-    let list = |wrong: &str| {
-        format!("select coalesce(string_agg(proname, ' ' order by proname), '') {ours} and {wrong}")
-    };
-    // A stable or immutable function would decide on the snapshot of the statement that calls it. These decide nothing.
-    assert_eq!(
-        session.ask(&list("provolatile <> 'v'")).await,
-        "check_text mutex_key rule_ends_at"
-    );
-    // What runs with its owner's rights finds its own objects, whatever the caller's path and temporary tables.
-    let pinned =
-        "prosecdef and not coalesce('search_path=pgmutex, pg_temp' = any (proconfig), false)";
-    assert_eq!(session.ask(&list(pinned)).await, "");
-    let for_everybody = "exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) acl where acl.grantee = 0)";
-    assert_eq!(session.ask(&list(for_everybody)).await, "");
 }

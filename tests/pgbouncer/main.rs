@@ -4,7 +4,7 @@
 //! Needs PgBouncer (Debian: `apt-get install pgbouncer`) beside the PostgreSQL binaries:
 //! `cargo test --features test-pgbouncer --test pgbouncer`.
 
-#[path = "../it/conformance.rs"]
+#[path = "../it/conformance/mod.rs"]
 mod conformance;
 mod contention;
 mod migrations;

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 /// installation has.
 pub(crate) async fn schema_dump(client: &Client) -> String {
     let mut dump = String::from(
-        "-- The schema as all migrations leave it. Made by the test migrations::the_schema_is_as_dumped; do not edit.\n",
+        "-- The schema as all migrations leave it. Made by the test schema::the_schema_is_as_dumped; do not edit.\n",
     );
     for (heading, query) in SECTIONS {
         dump.push_str(&format!("\n-- {heading} ---\n"));
