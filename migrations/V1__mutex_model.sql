@@ -122,7 +122,7 @@ declare
     trimmed text;
 begin
     if rule = 'deadline'
-       and config ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$' then
+       and config ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$' then
         begin
             deadline := config::timestamptz;
             -- The years that can be written so in UTC, which is how clients write it back.

@@ -18,6 +18,9 @@ as $$
 declare
     ends_at timestamptz;
 begin
+    if fence.mutex_group is null or fence.mutex_mode is null or fence.mutex_id is null or fence.fencing_token is null then
+        perform refuse_input('mutex_group, mutex_mode, mutex_id and fencing_token must not be null');
+    end if;
     select h.expires_at into ends_at from hold h
     where h.mutex_group = fence.mutex_group and h.mutex_mode = fence.mutex_mode and h.mutex_id = fence.mutex_id
       and h.fencing_token = fence.fencing_token

@@ -462,6 +462,9 @@ AS $function$
 declare
     ends_at timestamptz;
 begin
+    if fence.mutex_group is null or fence.mutex_mode is null or fence.mutex_id is null or fence.fencing_token is null then
+        perform refuse_input('mutex_group, mutex_mode, mutex_id and fencing_token must not be null');
+    end if;
     select h.expires_at into ends_at from hold h
     where h.mutex_group = fence.mutex_group and h.mutex_mode = fence.mutex_mode and h.mutex_id = fence.mutex_id
       and h.fencing_token = fence.fencing_token
@@ -852,7 +855,7 @@ declare
     trimmed text;
 begin
     if rule = 'deadline'
-       and config ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$' then
+       and config ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$' then
         begin
             deadline := config::timestamptz;
             -- The years that can be written so in UTC, which is how clients write it back.

@@ -1,4 +1,4 @@
-use std::{fmt, ops::RangeInclusive, time::Duration};
+use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,6 @@ const LONGEST_TIMEOUT: u64 = 3_153_600_000;
 
 /// What a timeout that is no number, and a deadline that is no time, count as, in seconds.
 const FALLBACK_TIMEOUT: u64 = 300;
-
-/// Years of UTC that a deadline may be in.
-const DEADLINE_YEARS: RangeInclusive<i32> = 1..=9999;
 
 /// Codes that the database judges by itself, or will: a custom rule cannot have them.
 const BUILT_IN: [&str; 5] = ["", "never", "timeout", "deadline", "connection"];
@@ -118,8 +115,8 @@ impl AutoRelease {
                 )
             }
             Self::Timeout(_) => Ok(()),
-            Self::Deadline(deadline) if !DEADLINE_YEARS.contains(&deadline.year()) => {
-                refuse("a deadline must be in the years 1 to 9999")
+            Self::Deadline(deadline) if !can_be_deadline(deadline) => {
+                refuse("a deadline must be in the years 1 to 9999, and not in a leap second")
             }
             Self::Deadline(_) => Ok(()),
             Self::Custom { code, .. } if BUILT_IN.contains(&code.as_str()) => {
@@ -167,8 +164,8 @@ fn after(start: DateTime<Utc>, seconds: u64) -> DateTime<Utc> {
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// Reads what `rule_ends_at` reads: a time as in RFC 3339, with at most nine decimals and an offset of less than 16 hours
-/// (PostgreSQL knows no larger ones), in the years that can be written so in UTC.
+/// Reads what `rule_ends_at` reads: a time as in RFC 3339, but not in a leap second, with at most nine decimals and an offset
+/// of less than 16 hours (PostgreSQL knows no larger ones), in the years that can be written so in UTC.
 fn deadline(config: &str) -> Option<DateTime<Utc>> {
     let written = DateTime::parse_from_rfc3339(config).ok()?;
     let decimals = config.split_once('.').map_or(0, |(_, rest)| {
@@ -178,11 +175,13 @@ fn deadline(config: &str) -> Option<DateTime<Utc>> {
         && decimals <= 9
         && written.offset().local_minus_utc().abs() < 16 * 3600
         && written.year() > 0;
-    // A leap second is the first one of the next minute, as PostgreSQL counts.
-    let nanos = written.timestamp_subsec_nanos();
-    let seconds = written.timestamp() + i64::from(nanos / 1_000_000_000);
-    DateTime::from_timestamp(seconds, nanos % 1_000_000_000)
-        .filter(|deadline| is_read && DEADLINE_YEARS.contains(&deadline.year()))
+    Some(written.to_utc()).filter(|deadline| is_read && can_be_deadline(deadline))
+}
+
+/// Whether a deadline can be written as a time that is read back as the same.
+fn can_be_deadline(time: &DateTime<Utc>) -> bool {
+    let is_in_leap_second = time.timestamp_subsec_nanos() >= 1_000_000_000;
+    (1..=9999).contains(&time.year()) && !is_in_leap_second
 }
 
 /// The setting of a timeout, as a number.
