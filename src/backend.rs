@@ -47,8 +47,9 @@ pub trait MutexBackend: fmt::Debug + Send + Sync {
     /// Counts the holds that fit a query's filters; its page does not matter.
     fn count<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, u64>;
 
-    /// Removes exactly this hold, which a custom rule has ended. Does nothing if it is gone, or if its rule is built in.
-    fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, ()>;
+    /// Removes exactly this hold, which a custom rule has ended, and says whether it did: not if the hold is gone, if a write behind
+    /// its fence is under way, or if its rule is built in.
+    fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, bool>;
 
     /// Takes a mutex away from whoever holds it.
     ///

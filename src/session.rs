@@ -322,16 +322,14 @@ impl MutexBackend for SessionBackend {
         })
     }
 
-    fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, ()> {
+    fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, bool> {
         Box::pin(async move {
             self.decide(|holds, _| {
-                if holds.get(id).is_some_and(|held| {
+                let meant = holds.get(id).is_some_and(|held| {
                     held.fencing_token == token
                         && matches!(held.auto_release, AutoRelease::Custom { .. })
-                }) {
-                    holds.remove(id);
-                }
-                Ok(())
+                });
+                Ok(meant && holds.remove(id).is_some())
             })
         })
     }

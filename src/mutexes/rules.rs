@@ -32,7 +32,7 @@ impl Rules {
         }
     }
 
-    /// Evicts the holds that custom rules have ended, and says how many were found.
+    /// Evicts the holds that custom rules have ended, and says how many.
     pub(super) async fn sweep(&self, backend: &dyn MutexBackend) -> Result<u64> {
         let mut swept = 0;
         for code in self.by_code.keys() {
@@ -47,8 +47,9 @@ impl Rules {
                     .iter()
                     .filter(|mutex| self.have_ended(mutex, now))
                 {
-                    backend.evict(&mutex.id, mutex.fencing_token).await?;
-                    swept += 1;
+                    if backend.evict(&mutex.id, mutex.fencing_token).await? {
+                        swept += 1;
+                    }
                 }
                 match page.next {
                     Some(next) => query = query.after(next),

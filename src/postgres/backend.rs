@@ -256,7 +256,7 @@ impl MutexBackend for PostgresBackend {
         Box::pin(self.call(Count(query)))
     }
 
-    fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, ()> {
+    fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, bool> {
         Box::pin(self.call(Evict(id, token)))
     }
 

@@ -135,7 +135,7 @@ impl Operation for Count<'_> {
 pub(super) struct Evict<'a>(pub(super) &'a MutexId, pub(super) FencingToken);
 
 impl Operation for Evict<'_> {
-    type Output = ();
+    type Output = bool;
     const NAME: &'static str = "evict";
 
     async fn run<C: GenericClient + Send + Sync>(
@@ -143,7 +143,7 @@ impl Operation for Evict<'_> {
         repository: &Repository,
         client: &C,
         _: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         repository.evict(client, self.0, self.1).await
     }
 }

@@ -285,7 +285,7 @@ impl Repository {
             .await
     }
 
-    /// Calls `evict`.
+    /// Calls `evict`, and says whether the hold was removed.
     ///
     /// # Errors
     /// All that the database can answer with.
@@ -294,20 +294,21 @@ impl Repository {
         client: &C,
         id: &MutexId,
         token: FencingToken,
-    ) -> Result<(), Error> {
-        self.decide(
-            client,
-            &Call::about("evict", id),
-            &self.evict,
-            &[
-                (&id.group(), Type::TEXT),
-                (&id.mode(), Type::TEXT),
-                (&id.id(), Type::TEXT),
-                (&token.get(), Type::INT8),
-            ],
-        )
-        .await?;
-        Ok(())
+    ) -> Result<bool, Error> {
+        let answer = self
+            .decide(
+                client,
+                &Call::about("evict", id),
+                &self.evict,
+                &[
+                    (&id.group(), Type::TEXT),
+                    (&id.mode(), Type::TEXT),
+                    (&id.id(), Type::TEXT),
+                    (&token.get(), Type::INT8),
+                ],
+            )
+            .await?;
+        Ok(answer.word == "released")
     }
 
     /// Calls `fence`, which means something inside a transaction only.

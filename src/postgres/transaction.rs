@@ -86,7 +86,7 @@ impl MutexBackend for TransactionBackend<'_> {
         self.call(Count(query))
     }
 
-    fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, ()> {
+    fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, bool> {
         self.call(Evict(id, token))
     }
 

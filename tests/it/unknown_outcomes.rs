@@ -271,13 +271,16 @@ async fn a_call_that_is_dropped_anywhere_leaves_no_transaction_and_no_broken_con
 
 #[tokio::test]
 async fn a_commit_that_its_standby_was_not_waited_for_is_not_taken_for_a_success() {
-    let (server, mutexes) = run_in_private_server(PrivatePostgres::builder()).await;
+    // What does not ask for more is not waited for: making the schema, and this test's own statements.
+    let (mut server, mutexes) =
+        run_in_private_server(PrivatePostgres::builder().setting("synchronous_commit", "local"))
+            .await;
+    drop(mutexes);
+    let standby = "alter system set synchronous_standby_names = 'nobody'";
+    session_at(&server.url("postgres")).await.run(standby).await;
+    server.restart().unwrap();
+    let mutexes = Mutexes::connect(&server.url("postgres")).await.unwrap();
     let session = session_at(&server.url("postgres")).await;
-    // A standby that never comes.
-    session
-        .run("alter system set synchronous_standby_names = 'nobody'")
-        .await;
-    session.run("select pg_reload_conf()").await;
     let waiting = async |than: &str| {
         let query = format!(
             "select pid::text from pg_stat_activity where wait_event = 'SyncRep' and pid <> {than}"
