@@ -16,7 +16,7 @@ cd "$1" || exit
 printf '%s\n' "$2" >pgbouncer.ini
 printf '%s\n' "$3" >users.txt
 # Statements that PgBouncer itself would look after, as later versions can, would hide the ones that get lost.
-if pgbouncer --version | grep -qE '1\.(2[1-9]|[3-9][0-9])'; then
+if pgbouncer --version | grep -qE '^PgBouncer 1\.(2[1-9]|[3-9][0-9])\.'; then
     echo 'max_prepared_statements = 0' >>pgbouncer.ini
 fi
 
