@@ -65,6 +65,11 @@ impl<'a> MigrationTransaction<'a> {
         Self(transaction)
     }
 
+    /// Ends the looking.
+    pub(super) async fn end_looking(self) -> Result<(), StepError> {
+        Ok(self.0.rollback().await?)
+    }
+
     /// The migrations that were applied to this schema, oldest first; none if it does not exist.
     pub(super) async fn applied_in(
         &mut self,

@@ -107,8 +107,10 @@ pub(crate) async fn schema_status(
         .await
         .map_err(|error| failed(error.into()))?;
     let mut transaction = MigrationTransaction::for_looking(transaction);
-    let applied = applied(&mut transaction, schema).await?;
-    status(&applied, &embedded_migrations(), schema)
+    let applied = applied(&mut transaction, schema).await;
+    // Not left to its drop: behind a pooler the rollback would keep the server connection until this client's next call.
+    transaction.end_looking().await.map_err(failed)?;
+    status(&applied?, &embedded_migrations(), schema)
 }
 
 /// The name of the lock behind which one schema is migrated.

@@ -70,18 +70,12 @@ async fn inside_a_callers_transaction_the_level_is_refused_with_advice() {
     assert!(refused.to_string().contains("read committed"), "{refused}");
 }
 
-/// A role with a setting of its own, which may use everything.
-async fn role_with(database: &Database, setting: &str) -> String {
-    let role = format!("{}_role", database.name());
-    database
-        .client()
-        .await
-        .batch_execute(&format!(
-            "create role {role} login superuser; alter role {role} set {setting}"
-        ))
-        .await
-        .unwrap();
-    role
+/// A role with a setting of its own, which may use everything; and its URL.
+async fn role_with(database: &Database, setting: &str) -> (String, String) {
+    let (role, url) = database.role("superuser").await;
+    let set = format!("alter role {role} set {setting}");
+    database.client().await.batch_execute(&set).await.unwrap();
+    (role, url)
 }
 
 async fn drop_role(database: &Database, role: &str) {
@@ -93,12 +87,12 @@ async fn drop_role(database: &Database, role: &str) {
 async fn a_role_with_another_default_isolation_is_served_right() {
     let database = Database::fresh().await;
     for level in ["repeatable read", "serializable"] {
-        let role = role_with(
+        let (role, url) = role_with(
             &database,
             &format!("default_transaction_isolation = '{level}'"),
         )
         .await;
-        let mutexes = Mutexes::connect(&database.url_as(&role)).await.unwrap();
+        let mutexes = Mutexes::connect(&url).await.unwrap();
         // Migrating too is done in a transaction that says its level.
         mutexes.migrate().await.unwrap();
         let id = mutex_id(level);
@@ -119,8 +113,8 @@ async fn a_role_with_another_default_isolation_is_served_right() {
 #[tokio::test]
 async fn a_role_that_may_only_read_by_default_is_told_so() {
     let database = Database::fresh().await;
-    let role = role_with(&database, "default_transaction_read_only = on").await;
-    let mutexes = Mutexes::builder().pool(pgmutex::pool_for_url(&database.url_as(&role)).unwrap());
+    let (role, url) = role_with(&database, "default_transaction_read_only = on").await;
+    let mutexes = Mutexes::builder().pool(pgmutex::pool_for_url(&url).unwrap());
     let refused = mutexes.capture(&mutex_id("m")).await.unwrap_err();
     assert!(matches!(refused, Error::ReadOnly { .. }), "{refused:?}");
     assert_eq!(mutexes.count(&MutexQuery::all()).await.unwrap(), 0);

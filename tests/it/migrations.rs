@@ -248,24 +248,23 @@ async fn schemas_of_one_database_are_independent() {
 #[tokio::test]
 async fn a_role_that_may_not_create_can_still_find_everything_done() {
     let database = Database::fresh().await;
-    let role = format!("{}_app", database.name());
+    let (role, url) = database.role("").await;
     let session = database.session().await;
     session
         .run(&format!(
-            "create role {role} login; grant usage on schema pgmutex to {role}; \
+            "grant usage on schema pgmutex to {role}; \
              grant execute on all functions in schema pgmutex to {role}; \
              grant select on pgmutex.refinery_schema_history to {role}"
         ))
         .await;
-    let mutexes = Mutexes::connect(&database.url_as(&role)).await.unwrap();
+    let mutexes = Mutexes::connect(&url).await.unwrap();
     assert_eq!(mutexes.migrate().await.unwrap().applied, [""; 0]);
     let captured = mutexes.capture(&mutex_id("m")).await.unwrap();
     // It may use the functions and nothing behind them.
     let client = {
-        let (client, connection) =
-            tokio_postgres::connect(&database.url_as(&role), tokio_postgres::NoTls)
-                .await
-                .unwrap();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
         tokio::spawn(connection);
         client
     };

@@ -101,11 +101,15 @@ impl Database {
         &self.url
     }
 
-    /// The URL for another role.
-    pub(crate) fn url_as(&self, role: &str) -> String {
+    /// Makes a role of this test's own, which the test drops, and gives its name and its URL.
+    pub(crate) async fn role(&self, attributes: &str) -> (String, String) {
+        let role = format!("{}_role", self.name);
+        let create = format!("create role {role} login password '{role}' {attributes}");
+        self.client().await.batch_execute(&create).await.unwrap();
         let (scheme, rest) = self.url.split_once("://").unwrap();
         let (_, host) = rest.split_once('@').unwrap();
-        format!("{scheme}://{role}@{host}")
+        let url = format!("{scheme}://{role}:{role}@{host}");
+        (role, url)
     }
 
     pub(crate) async fn mutexes(&self) -> Mutexes {
