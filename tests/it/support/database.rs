@@ -60,8 +60,13 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// With the schema in it: cloned from one that was migrated once.
+    /// With the schema in it: cloned from one that was migrated once, if the server goes with this process and the template with it.
     pub(crate) async fn fresh() -> Self {
+        if let Server::Named(_) = Server::shared() {
+            let database = Self::empty().await;
+            database.mutexes().await.migrate().await.unwrap();
+            return database;
+        }
         static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
         let template = TEMPLATE
             .get_or_init(|| async {
