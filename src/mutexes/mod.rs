@@ -182,6 +182,10 @@ impl Mutexes {
 
     /// Takes a mutex away from whoever holds it. The reason and the database role go to the server's log. The holder is not told:
     /// a refresh will say [`Error::Lost`].
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while the holder writes behind its fence. [`Error::OutcomeUnknown`] if the connection breaks: it is repeated only with
+    /// a [`token`](ForceRelease::token), because without one it might hit whoever has captured the mutex since.
     pub fn force_release(&self, id: &MutexId, reason: impl Into<String>) -> ForceRelease<'_> {
         ForceRelease::new(self.backend(id), id, reason.into())
     }

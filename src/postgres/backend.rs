@@ -138,7 +138,9 @@ impl PostgresBackend {
         let mut pause = Duration::from_millis(50);
         loop {
             match (self.attempt(&operation).await, unknown.take()) {
-                (Err(error @ Error::OutcomeUnknown { .. }), earlier) => {
+                (Err(error @ Error::OutcomeUnknown { .. }), earlier)
+                    if operation.is_repeatable() =>
+                {
                     let since = earlier.map_or_else(Instant::now, |(since, _)| since);
                     unknown = Some((since, error));
                 }

@@ -25,6 +25,11 @@ pub(super) trait Operation: Send + Sync {
     /// Its verb, for errors and logs.
     const NAME: &'static str;
 
+    /// Whether making the call again can do nothing but what it was meant to do, however often it has been carried out already.
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
     /// Makes the call. `callers_transaction` says that more than this call will commit together.
     fn run<C: GenericClient + Send + Sync>(
         &self,
@@ -153,6 +158,11 @@ pub(super) struct ForceRelease<'a>(pub(super) &'a ForceReleaseRequest);
 impl Operation for ForceRelease<'_> {
     type Output = ForceReleased;
     const NAME: &'static str = "force_release";
+
+    /// Without a token it would hit whoever has captured the mutex since.
+    fn is_repeatable(&self) -> bool {
+        self.0.token.is_some()
+    }
 
     async fn run<C: GenericClient + Send + Sync>(
         &self,

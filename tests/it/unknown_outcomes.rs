@@ -3,7 +3,8 @@
 use std::{pin::pin, task::Poll, time::Duration};
 
 use pgmutex::{
-    CaptureOutcome, Error, MutexQuery, Mutexes, Released, private_server::PrivatePostgres,
+    CaptureOutcome, Error, ForceReleased, MutexQuery, Mutexes, Released,
+    private_server::PrivatePostgres,
 };
 
 use crate::support::{Cut, Database, Proxy, mutex_id, owner, run_in_private_server, session_at};
@@ -64,6 +65,28 @@ async fn a_refresh_whose_answer_is_cut_off_has_refreshed() {
     proxy.has_cut().await;
     assert_eq!(refreshed.fencing_token, captured.fencing_token);
     assert!(refreshed.captured_since > captured.captured_since);
+}
+
+#[tokio::test]
+async fn a_forced_release_is_repeated_only_against_the_hold_that_was_meant() {
+    let database = Database::fresh().await;
+    let (mutexes, proxy) = through_a_proxy(&database).await;
+    let id = mutex_id("m");
+    mutexes.capture(&id).owner(owner("a")).await.unwrap();
+    proxy.set(Cut::AnswerOfNextRequest);
+    // Repeated, it might take the mutex from whoever has captured it since.
+    let error = mutexes.force_release(&id, "test").await.unwrap_err();
+    assert!(error.is_outcome_unknown(), "{error:?}");
+    assert!(mutexes.request(&id).await.unwrap().is_free());
+
+    let captured = mutexes.capture(&id).owner(owner("a")).await.unwrap();
+    proxy.set(Cut::AnswerOfNextRequest);
+    let forced = mutexes
+        .force_release(&id, "test")
+        .token(captured.fencing_token)
+        .await
+        .unwrap();
+    assert_eq!(forced, ForceReleased::NotHeld);
 }
 
 #[tokio::test]
