@@ -1,5 +1,5 @@
-//! Six replicas of an application start at the same moment and all run its migrations, which refinery alone does not survive.
-//! Run it with: cargo run --release --example deploy_migrations
+//! Six replicas of an application start at the same moment and all run its migrations, which
+//! refinery alone does not survive. Run it with: cargo run --release --example deploy_migrations
 
 use std::error::Error;
 
@@ -10,7 +10,8 @@ use pgmutex::{
     tokio_postgres::{self, NoTls},
 };
 
-/// An application has these as files: `refinery::embed_migrations!("migrations")`, then `migrations::runner()`.
+/// An application has these as files: `refinery::embed_migrations!("migrations")`, then
+/// `migrations::runner()`.
 fn migrations_of_the_application() -> Result<Runner, Box<dyn Error>> {
     let mut runner = Runner::new(&[
         Migration::unapplied(

@@ -1,7 +1,8 @@
-//! Keeps two people, and two browser tabs of one person, from editing one object: check, block, refresh, release.
-//! Run it with: cargo run --release --example edit_lock
+//! Keeps two people, and two browser tabs of one person, from editing one object: check, block,
+//! refresh, release. Run it with: cargo run --release --example edit_lock
 //!
-//! The identity of the lock is the user's session; which *request* (which open form) holds it is kept in `status_data`.
+//! The identity of the lock is the user's session; which *request* (which open form) holds it is
+//! kept in `status_data`.
 
 use std::error::Error;
 
@@ -26,8 +27,8 @@ impl EditLock {
         Ok(!matches!(state, MutexState::CapturedByOther(_)))
     }
 
-    /// Blocks the object for this request. Says who blocks it already, if someone does: another session, or another request of
-    /// this one.
+    /// Blocks the object for this request. Says who blocks it already, if someone does: another
+    /// session, or another request of this one.
     async fn block(&self, mode: &str, object: u64, request: &str) -> Result<Option<String>> {
         let id = Self::id(mode, object)?;
         if let Some(mutex) = self.mutexes.request(&id).await?.mutex() {

@@ -1,6 +1,7 @@
 //! Two people want to edit one order. Run it with: cargo run --release --example quickstart
 //!
-//! It uses the database that DATABASE_URL names, or starts a private PostgreSQL that is gone afterwards.
+//! It uses the database that DATABASE_URL names, or starts a private PostgreSQL that is gone
+//! afterwards.
 
 use std::{error::Error, time::Duration};
 

@@ -14,10 +14,12 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 
 
 /// A place where mutexes are kept.
 ///
-/// [`PostgresBackend`](crate::PostgresBackend) keeps them in PostgreSQL, [`SessionBackend`](crate::SessionBackend) in the
-/// process. All backends answer alike; one suite of tests runs against each.
+/// [`PostgresBackend`](crate::PostgresBackend) keeps them in PostgreSQL,
+/// [`SessionBackend`](crate::SessionBackend) in the process. All backends answer alike; one suite
+/// of tests runs against each.
 ///
-/// Requests are checked before they come here; a backend may be handed only names, owners and rules that are valid.
+/// Requests are checked before they come here; a backend may be handed only names, owners and rules
+/// that are valid.
 pub trait MutexBackend: fmt::Debug + Send + Sync {
     /// Captures a mutex, or refreshes the owner's hold of it.
     ///
@@ -28,8 +30,8 @@ pub trait MutexBackend: fmt::Debug + Send + Sync {
     /// Makes the time of a hold start again.
     ///
     /// # Errors
-    /// [`Error::Lost`](crate::Error::Lost) if there is no such hold, [`Error::Busy`](crate::Error::Busy) if another has the
-    /// mutex by now.
+    /// [`Error::Lost`](crate::Error::Lost) if there is no such hold,
+    /// [`Error::Busy`](crate::Error::Busy) if another has the mutex by now.
     fn refresh<'a>(&'a self, request: &'a RefreshRequest) -> BackendFuture<'a, Mutex>;
 
     /// Gives a mutex back.
@@ -47,8 +49,8 @@ pub trait MutexBackend: fmt::Debug + Send + Sync {
     /// Counts the holds that fit a query's filters; its page does not matter.
     fn count<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, u64>;
 
-    /// Removes exactly this hold, which a custom rule has ended, and says whether it did: not if the hold is gone, if a write behind
-    /// its fence is under way, or if its rule is built in.
+    /// Removes exactly this hold, which a custom rule has ended, and says whether it did: not if
+    /// the hold is gone, if a write behind its fence is under way, or if its rule is built in.
     fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, bool>;
 
     /// Takes a mutex away from whoever holds it.

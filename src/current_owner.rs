@@ -8,10 +8,11 @@ tokio::task_local! {
     static CURRENT: MutexOwner;
 }
 
-/// Runs a future with this owner as the one that calls use when they name none: an application wraps each request that it
-/// serves in its user's owner.
+/// Runs a future with this owner as the one that calls use when they name none: an application
+/// wraps each request that it serves in its user's owner.
 ///
-/// It holds for the future itself, wherever it is polled, not for tasks that it spawns: wrap those too. Scopes nest.
+/// It holds for the future itself, wherever it is polled, not for tasks that it spawns: wrap those
+/// too. Scopes nest.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -32,9 +32,10 @@ tokio::task_local! {
 
 /// Keeps mutexes in the process: nobody outside sees them, and they end with it.
 ///
-/// [`per_request`](Self::per_request) keeps them for the request that is being served, so that the parts of a program that work on one
-/// request exclude each other; [`new`](Self::new) keeps them for as long as the backend lives, which suits unit tests. All verbs
-/// answer as PostgreSQL's would.
+/// [`per_request`](Self::per_request) keeps them for the request that is being served, so that the
+/// parts of a program that work on one request exclude each other; [`new`](Self::new) keeps them
+/// for as long as the backend lives, which suits unit tests. All verbs answer as PostgreSQL's
+/// would.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -67,8 +68,8 @@ impl SessionBackend {
         }
     }
 
-    /// Mutexes that live as long as the enclosing [`scope`](Self::scope). Outside of any scope every verb answers
-    /// [`Error::OutsideScope`].
+    /// Mutexes that live as long as the enclosing [`scope`](Self::scope). Outside of any scope
+    /// every verb answers [`Error::OutsideScope`].
     pub fn per_request() -> Self {
         Self {
             holds: None,
@@ -82,8 +83,8 @@ impl SessionBackend {
         self
     }
 
-    /// Runs a future as one request, with mutexes of its own. They are gone when it ends or is dropped. Tasks that it spawns are
-    /// outside.
+    /// Runs a future as one request, with mutexes of its own. They are gone when it ends or is
+    /// dropped. Tasks that it spawns are outside.
     pub async fn scope<F: Future>(future: F) -> F::Output {
         REQUEST.scope(Holds::default(), future).await
     }

@@ -16,28 +16,32 @@ const BUILT_IN: [&str; 5] = ["", "never", "timeout", "deadline", "connection"];
 
 /// The rule that says when a hold is over by itself.
 ///
-/// It is stored as two texts, a code and a setting, which [`dump`](Self::dump) gives and [`restore`](Self::restore) reads;
-/// in serde's formats it is `{"rule": "timeout", "config": "300"}`. The default is a timeout of 300 seconds.
+/// It is stored as two texts, a code and a setting, which [`dump`](Self::dump) gives and
+/// [`restore`](Self::restore) reads; in serde's formats it is `{"rule": "timeout", "config":
+/// "300"}`. The default is a timeout of 300 seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "RuleTexts", into = "RuleTexts")]
 #[non_exhaustive]
 pub enum AutoRelease {
-    /// Only a release ends the hold. A holder that dies keeps the mutex until someone forces its release.
+    /// Only a release ends the hold. A holder that dies keeps the mutex until someone forces its
+    /// release.
     Never,
-    /// Over when this time has passed since the capture or the last refresh: whole seconds, from 1 to 100 years.
+    /// Over when this time has passed since the capture or the last refresh: whole seconds, from 1
+    /// to 100 years.
     Timeout(Duration),
     /// Over when this moment has passed, however often the hold is refreshed.
     Deadline(DateTime<Utc>),
-    /// A rule of the application's own: the database treats the hold as held, and a client that has an [`AutoReleaseRule`]
-    /// registered for the code decides.
+    /// A rule of the application's own: the database treats the hold as held, and a client that has
+    /// an [`AutoReleaseRule`] registered for the code decides.
     Custom {
         /// The code by which the rule is known.
         code: String,
         /// The rule's setting, in the rule's own format.
         config: String,
     },
-    /// A built-in code with a setting that makes no sense, as another program may have written it. Shown as it is.
-    /// The database counts it as a timeout of 300 seconds, or as over at once or never if it is a number out of range.
+    /// A built-in code with a setting that makes no sense, as another program may have written it.
+    /// Shown as it is. The database counts it as a timeout of 300 seconds, or as over at once
+    /// or never if it is a number out of range.
     Malformed {
         /// The code: `timeout` or `deadline`.
         code: String,
@@ -95,9 +99,9 @@ impl AutoRelease {
     /// Whether a hold may be captured under this rule.
     ///
     /// # Errors
-    /// [`Error::InvalidRule`] for a timeout that is not whole seconds from 1 to 3,153,600,000 (100 years), a deadline outside
-    /// the years 1 to 9999, a custom rule with a built-in code, a code of over 400 or a setting of over 1,600 bytes, and for
-    /// a malformed rule.
+    /// [`Error::InvalidRule`] for a timeout that is not whole seconds from 1 to 3,153,600,000 (100
+    /// years), a deadline outside the years 1 to 9999, a custom rule with a built-in code, a
+    /// code of over 400 or a setting of over 1,600 bytes, and for a malformed rule.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |reason: &str| {
             Err(Error::InvalidRule {
@@ -135,8 +139,9 @@ impl AutoRelease {
         }
     }
 
-    /// When a hold captured or refreshed at this time is over: `None` if the rule is not one of time. The database's
-    /// function `rule_ends_at` gives the same answers; a moment beyond what [`DateTime`] can say is its first or last.
+    /// When a hold captured or refreshed at this time is over: `None` if the rule is not one of
+    /// time. The database's function `rule_ends_at` gives the same answers; a moment beyond
+    /// what [`DateTime`] can say is its first or last.
     pub(crate) fn ends_at(&self, captured_since: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Never | Self::Custom { .. } => None,
@@ -164,8 +169,9 @@ fn after(start: DateTime<Utc>, seconds: u64) -> DateTime<Utc> {
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// Reads what `rule_ends_at` reads: a time as in RFC 3339, but not in a leap second, with at most nine decimals and an offset
-/// of less than 16 hours (PostgreSQL knows no larger ones), in the years that can be written so in UTC.
+/// Reads what `rule_ends_at` reads: a time as in RFC 3339, but not in a leap second, with at most
+/// nine decimals and an offset of less than 16 hours (PostgreSQL knows no larger ones), in the
+/// years that can be written so in UTC.
 fn deadline(config: &str) -> Option<DateTime<Utc>> {
     let written = DateTime::parse_from_rfc3339(config).ok()?;
     let decimals = config.split_once('.').map_or(0, |(_, rest)| {
@@ -243,9 +249,9 @@ impl fmt::Display for AutoRelease {
 /// A rule of the application's own, registered with
 /// [`MutexesBuilder::auto_release_rule`](crate::MutexesBuilder::auto_release_rule).
 ///
-/// The database knows only its code and treats holds under it as held. A client that has the rule registered asks it
-/// whenever such a hold is in its way, and evicts the hold if the rule says that it is over: exactly the hold that was
-/// judged, compared by its fencing token.
+/// The database knows only its code and treats holds under it as held. A client that has the rule
+/// registered asks it whenever such a hold is in its way, and evicts the hold if the rule says that
+/// it is over: exactly the hold that was judged, compared by its fencing token.
 pub trait AutoReleaseRule: fmt::Debug + Send + Sync {
     /// The code that holds under this rule are stored with, as in [`AutoRelease::Custom`].
     fn code(&self) -> &str;

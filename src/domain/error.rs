@@ -13,7 +13,8 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// What can go wrong, with the data to act on it.
 ///
 /// A refusal ([`Busy`](Self::Busy)) is a normal outcome, not a fault. [`is_busy`](Self::is_busy),
-/// [`is_transient`](Self::is_transient) and [`is_outcome_unknown`](Self::is_outcome_unknown) answer what callers mostly ask.
+/// [`is_transient`](Self::is_transient) and [`is_outcome_unknown`](Self::is_outcome_unknown) answer
+/// what callers mostly ask.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -37,8 +38,8 @@ pub enum Error {
         token: Option<FencingToken>,
     },
 
-    /// Another transaction has been deciding about this mutex for longer than the 5 seconds that a call waits: most
-    /// likely it captured the mutex and is still open. Nothing was changed.
+    /// Another transaction has been deciding about this mutex for longer than the 5 seconds that a
+    /// call waits: most likely it captured the mutex and is still open. Nothing was changed.
     #[error(
         "another transaction has been deciding about mutex {id} for more than 5 s and is still open; look for it in pg_locks, or try again"
     )]
@@ -47,7 +48,8 @@ pub enum Error {
         id: MutexId,
     },
 
-    /// Two transactions waited for each other's mutexes and the database ended this one. Roll back and begin again.
+    /// Two transactions waited for each other's mutexes and the database ended this one. Roll back
+    /// and begin again.
     #[error(
         "deadlock: this transaction and another waited for each other's mutexes; roll back and begin again, capturing in one order everywhere"
     )]
@@ -98,8 +100,8 @@ pub enum Error {
         reason: String,
     },
 
-    /// The caller's transaction is repeatable read or serializable: its snapshot may be older than the lock, and a
-    /// decision made on it could make two holders.
+    /// The caller's transaction is repeatable read or serializable: its snapshot may be older than
+    /// the lock, and a decision made on it could make two holders.
     #[error(
         "mutexes cannot be decided about in this transaction: {reason}; begin it with isolation level read committed"
     )]
@@ -165,7 +167,8 @@ pub enum Error {
         reason: String,
     },
 
-    /// The database could not be reached, or no pooled connection came free. Nothing was sent, so nothing was changed.
+    /// The database could not be reached, or no pooled connection came free. Nothing was sent, so
+    /// nothing was changed.
     #[error("the database is unavailable: {source}")]
     Unavailable {
         /// The failure underneath.
@@ -173,8 +176,8 @@ pub enum Error {
         source: Source,
     },
 
-    /// The connection broke, or the call took too long, after the request was sent: it may have been carried out or not.
-    /// Repeating it with the same owner is safe and tells.
+    /// The connection broke, or the call took too long, after the request was sent: it may have
+    /// been carried out or not. Repeating it with the same owner is safe and tells.
     #[error(
         "the outcome of {operation} is unknown ({source}): it may have been carried out; repeat it with the same owner to find out"
     )]
@@ -204,7 +207,8 @@ pub enum Error {
     )]
     OutsideScope,
 
-    /// An answer that this library does not understand: another program has changed the functions or the table.
+    /// An answer that this library does not understand: another program has changed the functions
+    /// or the table.
     #[error("the database's answer to {operation} makes no sense: {reason}")]
     Protocol {
         /// What was asked.
@@ -238,15 +242,16 @@ impl Error {
         matches!(self, Self::Busy { .. })
     }
 
-    /// Whether the same call may well succeed if it is repeated after a moment. `Busy` is not among them: how long a
-    /// holder holds is not for this library to guess.
+    /// Whether the same call may well succeed if it is repeated after a moment. `Busy` is not among
+    /// them: how long a holder holds is not for this library to guess.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Contended { .. }
             | Self::Deadlock { .. }
             | Self::Unavailable { .. }
             | Self::OutcomeUnknown { .. } => true,
-            // Serialization failures, shortages (too many connections, memory, locks), a query that was cancelled.
+            // Serialization failures, shortages (too many connections, memory, locks), a query that
+            // was cancelled.
             Self::Database { sqlstate, .. } => {
                 sqlstate.starts_with("40") || sqlstate.starts_with("53") || sqlstate == "57014"
             }

@@ -6,9 +6,9 @@ use super::{Error, limits};
 
 /// The name of a mutex: group, mode and id, which together are its key.
 ///
-/// *Group* is the application or area, *mode* the type of the object that is locked (not a lock mode), *id* which
-/// object of that type. Two of the three may be empty. Names are compared byte by byte: no case folding, no trimming, no
-/// Unicode normalisation.
+/// *Group* is the application or area, *mode* the type of the object that is locked (not a lock
+/// mode), *id* which object of that type. Two of the three may be empty. Names are compared byte by
+/// byte: no case folding, no trimming, no Unicode normalisation.
 ///
 /// ```
 /// # fn main() -> Result<(), pgmutex::Error> {
@@ -42,8 +42,8 @@ impl MutexId {
     /// Names a mutex.
     ///
     /// # Errors
-    /// [`Error::InvalidId`] if all three parts are empty, if one contains NUL, or if one is too long: group and mode may
-    /// have 400 bytes each, id 1,600.
+    /// [`Error::InvalidId`] if all three parts are empty, if one contains NUL, or if one is too
+    /// long: group and mode may have 400 bytes each, id 1,600.
     pub fn new(
         group: impl Into<String>,
         mode: impl Into<String>,

@@ -6,8 +6,8 @@ use super::{Error, limits};
 
 /// Who holds a mutex.
 ///
-/// The *session id* is the identity: captures, refreshes and releases compare nothing else. User id, login, name and host
-/// tell people whom they are waiting for.
+/// The *session id* is the identity: captures, refreshes and releases compare nothing else. User
+/// id, login, name and host tell people whom they are waiting for.
 ///
 /// ```
 /// # fn main() -> Result<(), pgmutex::Error> {
@@ -66,7 +66,8 @@ impl MutexOwner {
         })
     }
 
-    /// The owner for work that no user asked for: session and name `system`, user id `0`, host `server`.
+    /// The owner for work that no user asked for: session and name `system`, user id `0`, host
+    /// `server`.
     pub fn system() -> Self {
         Self {
             session_id: "system".to_owned(),
@@ -77,8 +78,8 @@ impl MutexOwner {
         }
     }
 
-    /// The owner where nobody said who is at work, as in a shell: session `console-session`, name `console-user`, user id
-    /// `0`, host `127.0.0.1`.
+    /// The owner where nobody said who is at work, as in a shell: session `console-session`, name
+    /// `console-user`, user id `0`, host `127.0.0.1`.
     ///
     /// Every program that says nothing is this same owner, and so does not exclude the others.
     pub fn console() -> Self {
@@ -94,7 +95,8 @@ impl MutexOwner {
     /// With the user's id.
     ///
     /// # Errors
-    /// [`Error::InvalidOwner`] if it is longer than 400 bytes or contains NUL; so for the other setters ([`with_host`](Self::with_host): 1,600 bytes).
+    /// [`Error::InvalidOwner`] if it is longer than 400 bytes or contains NUL; so for the other
+    /// setters ([`with_host`](Self::with_host): 1,600 bytes).
     pub fn with_user_id(mut self, user_id: impl Into<String>) -> Result<Self, Error> {
         self.user_id = Self::checked("owner_id", user_id.into(), limits::OWNER_TEXT)?;
         Ok(self)
@@ -174,13 +176,15 @@ impl MutexOwner {
         &self.host
     }
 
-    /// The strict comparison, of sessions: whether the two are one owner. This is what captures and releases use.
+    /// The strict comparison, of sessions: whether the two are one owner. This is what captures and
+    /// releases use.
     pub fn is_same(&self, other: &Self) -> bool {
         self.session_id == other.session_id
     }
 
-    /// The soft comparison, which also looks at the person: whether session *and* user id are the same. A session that has
-    /// changed hands (log out, log in) is the same owner but not the same user.
+    /// The soft comparison, which also looks at the person: whether session *and* user id are the
+    /// same. A session that has changed hands (log out, log in) is the same owner but not the
+    /// same user.
     pub fn is_same_user(&self, other: &Self) -> bool {
         self.is_same(other) && self.user_id == other.user_id
     }

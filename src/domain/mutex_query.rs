@@ -51,7 +51,8 @@ impl MutexQuery {
         self
     }
 
-    /// Holds of mutexes whose id begins so. The text is taken as it is: `%` and `_` mean themselves.
+    /// Holds of mutexes whose id begins so. The text is taken as it is: `%` and `_` mean
+    /// themselves.
     pub fn mutex_id_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.mutex_id_prefix = Some(prefix.into());
         self
@@ -87,8 +88,8 @@ impl MutexQuery {
         self
     }
 
-    /// Leaves out this many holds at the beginning. The cost grows with the number; for paging, [`after`](Self::after)
-    /// costs the same on every page.
+    /// Leaves out this many holds at the beginning. The cost grows with the number; for paging,
+    /// [`after`](Self::after) costs the same on every page.
     pub fn start(mut self, start: u64) -> Self {
         self.start = start;
         self
@@ -125,7 +126,8 @@ impl MutexQuery {
     }
 }
 
-/// Some of the holds that fit a query, ordered by group, mode, id and permit, each compared byte by byte.
+/// Some of the holds that fit a query, ordered by group, mode, id and permit, each compared byte by
+/// byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Page {

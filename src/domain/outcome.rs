@@ -79,7 +79,8 @@ pub enum Released {
     Released(Box<Mutex>),
     /// There was nothing to give back: not captured, or the rule had already ended the hold.
     ///
-    /// Also the answer where the connection broke in the middle of a release that had in fact succeeded, and was repeated.
+    /// Also the answer where the connection broke in the middle of a release that had in fact
+    /// succeeded, and was repeated.
     NotHeld,
 }
 

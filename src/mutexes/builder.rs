@@ -80,7 +80,8 @@ impl MutexesBuilder {
         self.with(Some(postgres), default)
     }
 
-    /// Uses another backend by default, and no PostgreSQL: for tests of an application without a database.
+    /// Uses another backend by default, and no PostgreSQL: for tests of an application without a
+    /// database.
     pub fn backend(self, backend: impl MutexBackend + 'static) -> Mutexes {
         self.with(None, Arc::new(backend))
     }

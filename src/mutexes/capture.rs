@@ -12,10 +12,12 @@ use crate::{
     },
 };
 
-/// How often a capture evicts holds under custom rules before it takes busy for an answer: others may capture in between.
+/// How often a capture evicts holds under custom rules before it takes busy for an answer: others
+/// may capture in between.
 const MOST_EVICTIONS: usize = 3;
 
-/// A capture in the making: say more, then await it. See [`Mutexes::capture`](crate::Mutexes::capture).
+/// A capture in the making: say more, then await it. See
+/// [`Mutexes::capture`](crate::Mutexes::capture).
 #[derive(Debug)]
 #[must_use = "a capture does nothing until it is awaited"]
 pub struct Capture<'a> {
@@ -55,13 +57,15 @@ impl<'a> Capture<'a> {
         self.auto_release(AutoRelease::Deadline(deadline))
     }
 
-    /// Under this rule. Default: a new hold gets a timeout of 300 seconds, a hold that is refreshed keeps its rule.
+    /// Under this rule. Default: a new hold gets a timeout of 300 seconds, a hold that is refreshed
+    /// keeps its rule.
     pub fn auto_release(mut self, rule: AutoRelease) -> Self {
         self.auto_release = Some(rule);
         self
     }
 
-    /// Free text for people and for the holder itself, up to 65,536 bytes. A hold that is refreshed keeps its text if this is empty.
+    /// Free text for people and for the holder itself, up to 65,536 bytes. A hold that is refreshed
+    /// keeps its text if this is empty.
     pub fn status_data(mut self, status_data: impl Into<String>) -> Self {
         self.status_data = Some(status_data.into());
         self

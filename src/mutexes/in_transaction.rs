@@ -6,13 +6,16 @@ use crate::{
     postgres::{Transaction, TransactionBackend},
 };
 
-/// The verbs inside a caller's transaction: see [`Mutexes::in_transaction`](crate::Mutexes::in_transaction).
+/// The verbs inside a caller's transaction: see
+/// [`Mutexes::in_transaction`](crate::Mutexes::in_transaction).
 ///
-/// What is captured here is held, for everyone else, from the commit on; until then their calls about the same mutex wait, at most 5
-/// seconds each. After an error of the database the transaction is over, as after any such error; [`Error::Busy`] and [`Error::Lost`] are answers
+/// What is captured here is held, for everyone else, from the commit on; until then their calls
+/// about the same mutex wait, at most 5 seconds each. After an error of the database the
+/// transaction is over, as after any such error; [`Error::Busy`] and [`Error::Lost`] are answers
 /// and leave it as it was.
 ///
-/// Groups that are routed to another backend keep their mutexes there: they do not take part in the transaction.
+/// Groups that are routed to another backend keep their mutexes there: they do not take part in the
+/// transaction.
 #[derive(Debug)]
 pub struct InTransaction<'a> {
     mutexes: &'a Mutexes,
@@ -72,11 +75,13 @@ impl InTransaction<'_> {
         ForceRelease::new(self.backend(id), id, reason.into())
     }
 
-    /// Makes this transaction fail unless the hold with this token still holds. From here to the commit nobody can capture the mutex:
-    /// what the transaction writes is written by the holder, or not at all.
+    /// Makes this transaction fail unless the hold with this token still holds. From here to the
+    /// commit nobody can capture the mutex: what the transaction writes is written by the
+    /// holder, or not at all.
     ///
-    /// Call it in the transaction that writes what the mutex protects, first if you can. It serves every isolation level. The holder's refreshes go
-    /// on meanwhile; its release answers [`Error::Busy`] until this transaction has ended.
+    /// Call it in the transaction that writes what the mutex protects, first if you can. It serves
+    /// every isolation level. The holder's refreshes go on meanwhile; its release answers
+    /// [`Error::Busy`] until this transaction has ended.
     ///
     /// ```no_run
     /// # async fn example(mutexes: pgmutex::Mutexes, client: &mut tokio_postgres::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -92,8 +97,9 @@ impl InTransaction<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Lost`] if the hold is over or gone: the transaction has failed, roll it back. [`Error::Unavailable`] if the mutex is kept
-    /// in another backend, which no transaction of PostgreSQL's can protect.
+    /// [`Error::Lost`] if the hold is over or gone: the transaction has failed, roll it back.
+    /// [`Error::Unavailable`] if the mutex is kept in another backend, which no transaction of
+    /// PostgreSQL's can protect.
     pub async fn fence(&self, id: &MutexId, token: FencingToken) -> Result<()> {
         match &self.transaction {
             Some(transaction) if !self.mutexes.parts.routes.is_routed(id.group()) => {

@@ -6,7 +6,8 @@ use crate::{
     domain::{FencingToken, Mutex, MutexId, MutexOwner, Result, check_status_data},
 };
 
-/// A refresh in the making: say more, then await it. See [`Mutexes::refresh`](crate::Mutexes::refresh).
+/// A refresh in the making: say more, then await it. See
+/// [`Mutexes::refresh`](crate::Mutexes::refresh).
 #[derive(Debug)]
 #[must_use = "a refresh does nothing until it is awaited"]
 pub struct Refresh<'a> {

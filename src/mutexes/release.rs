@@ -6,7 +6,8 @@ use crate::{
     domain::{FencingToken, ForceReleased, MutexId, MutexOwner, Released, Result},
 };
 
-/// A release in the making: say more, then await it. See [`Mutexes::release`](crate::Mutexes::release).
+/// A release in the making: say more, then await it. See
+/// [`Mutexes::release`](crate::Mutexes::release).
 #[derive(Debug)]
 #[must_use = "a release does nothing until it is awaited"]
 pub struct Release<'a> {

@@ -29,11 +29,12 @@ use crate::{
 /// How a [`PostgresBackend`] deals with time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresSettings {
-    /// Longest that one call may take, waiting for a pooled connection included; then its outcome is said to be unknown.
-    /// Default: 15 s. (A call waits up to 5 s for other transactions that decide about the same mutex.)
+    /// Longest that one call may take, waiting for a pooled connection included; then its outcome
+    /// is said to be unknown. Default: 15 s. (A call waits up to 5 s for other transactions
+    /// that decide about the same mutex.)
     pub call_timeout: Duration,
-    /// For how long a call whose outcome is unknown is repeated to learn it, for example while the server restarts. 0
-    /// switches this off. Default: 5 s.
+    /// For how long a call whose outcome is unknown is repeated to learn it, for example while the
+    /// server restarts. 0 switches this off. Default: 5 s.
     pub settle_timeout: Duration,
 }
 
@@ -48,26 +49,29 @@ impl Default for PostgresSettings {
 
 /// Mutexes kept in PostgreSQL, reached through a deadpool pool.
 ///
-/// A call is one statement, one round trip and one commit. If the connection breaks with the outcome unknown, the call is
-/// repeated with the same owner, which gives the same hold and the same fencing token; if that does not settle it within
+/// A call is one statement, one round trip and one commit. If the connection breaks with the
+/// outcome unknown, the call is repeated with the same owner, which gives the same hold and the
+/// same fencing token; if that does not settle it within
 /// [`settle_timeout`](PostgresSettings::settle_timeout), the answer is [`Error::OutcomeUnknown`].
 ///
-/// Dropping a call's future closes its connection instead of returning it to the pool. What had been sent may still be
-/// carried out; a hold that comes of it lasts until its rule ends it, or until the same owner captures or releases again.
+/// Dropping a call's future closes its connection instead of returning it to the pool. What had
+/// been sent may still be carried out; a hold that comes of it lasts until its rule ends it, or
+/// until the same owner captures or releases again.
 #[derive(Clone, Debug)]
 pub struct PostgresBackend {
     pool: Pool,
     repository: Repository,
     settings: PostgresSettings,
-    /// Whether this role or database begins transactions at another isolation level than read committed.
+    /// Whether this role or database begins transactions at another isolation level than read
+    /// committed.
     begins_elsewhere: Arc<AtomicBool>,
 }
 
 impl PostgresBackend {
     /// Mutexes in this schema of the database that the pool connects to.
     ///
-    /// The pool must recycle its connections with `RecyclingMethod::Fast` (deadpool's default) if a pooler in transaction
-    /// mode is in between.
+    /// The pool must recycle its connections with `RecyclingMethod::Fast` (deadpool's default) if a
+    /// pooler in transaction mode is in between.
     pub fn new(pool: Pool, schema: SchemaName, settings: PostgresSettings) -> Self {
         Self {
             pool,
@@ -215,8 +219,9 @@ impl PostgresBackend {
             .await
             .map_err(|error| failure.translate(error))?;
         let answer = operation.run(&self.repository, &transaction, false).await;
-        // A rollback left to `drop` would travel together with the next call's begin: a client that goes on without a
-        // break, as one that retries does, would never give its server connection back to the pooler.
+        // A rollback left to `drop` would travel together with the next call's begin: a client that
+        // goes on without a break, as one that retries does, would never give its server
+        // connection back to the pooler.
         let ended = match answer {
             Ok(_) => transaction.commit().await,
             Err(_) => transaction.rollback().await,

@@ -15,18 +15,21 @@ use crate::domain::Error;
 /// How many connections a pool from [`pool_for_url`] opens at most.
 const POOL_SIZE: usize = 16;
 
-/// A pool for a connection URL (`postgres://…`) or a list of `key=value` pairs, with what this library needs of a pool.
+/// A pool for a connection URL (`postgres://…`) or a list of `key=value` pairs, with what this
+/// library needs of a pool.
 ///
-/// Understood beside tokio-postgres's parameters: `sslmode` (`disable`, `allow`, `prefer`, `require`, `verify-ca`,
-/// `verify-full`, with libpq's meaning), `sslrootcert` (a PEM file, or `system`), `sslcert` and `sslkey` (PEM files). TLS needs the
-/// feature `tls`; without it, a URL that insists on TLS is refused, and one that merely prefers it gets none.
+/// Understood beside tokio-postgres's parameters: `sslmode` (`disable`, `allow`, `prefer`,
+/// `require`, `verify-ca`, `verify-full`, with libpq's meaning), `sslrootcert` (a PEM file, or
+/// `system`), `sslcert` and `sslkey` (PEM files). TLS needs the feature `tls`; without it, a URL
+/// that insists on TLS is refused, and one that merely prefers it gets none.
 ///
-/// Where the URL says nothing: 10 s to connect, TCP keepalive after 30 s, 30 s until unanswered data ends the connection,
-/// application name `pgmutex`, and, if several hosts are named, the one that accepts writes. At most 16 connections. No connection is
-/// opened yet.
+/// Where the URL says nothing: 10 s to connect, TCP keepalive after 30 s, 30 s until unanswered
+/// data ends the connection, application name `pgmutex`, and, if several hosts are named, the one
+/// that accepts writes. At most 16 connections. No connection is opened yet.
 ///
-/// A connection of this pool breaks when a commit succeeded although the wait for its synchronous standby was cancelled:
-/// the outcome is unknown then, and a pool of another making would report success.
+/// A connection of this pool breaks when a commit succeeded although the wait for its synchronous
+/// standby was cancelled: the outcome is unknown then, and a pool of another making would report
+/// success.
 ///
 /// # Errors
 /// [`Error::InvalidUrl`] if the text cannot be read, or asks for what cannot be had.
@@ -34,8 +37,8 @@ pub fn pool_for_url(url: &str) -> Result<Pool, Error> {
     let (rest, tls) = split_off_tls(url)?;
     let config = configured(&rest, tls.demand)?;
     let manager_config = ManagerConfig {
-        // The pool must not send anything of its own when a connection comes back: behind a pooler it would reach
-        // another client's session.
+        // The pool must not send anything of its own when a connection comes back: behind a pooler
+        // it would reach another client's session.
         recycling_method: RecyclingMethod::Fast,
     };
     let manager = manager(config, &tls, manager_config)?;

@@ -111,7 +111,8 @@ fn percent_decoded(text: &str) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| invalid("a parameter is not UTF-8 once decoded"))
 }
 
-/// Pairs are set apart by white space; values may be quoted by `'`, and `\` takes the next character as it is.
+/// Pairs are set apart by white space; values may be quoted by `'`, and `\` takes the next
+/// character as it is.
 fn split_pairs(text: &str, tls: &mut TlsParameters) -> Result<String, Error> {
     let mut rest = String::new();
     let mut characters = text.char_indices().peekable();

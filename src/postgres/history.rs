@@ -1,8 +1,9 @@
 //! refinery on a transaction that is already open.
 //!
-//! refinery's own driver begins a transaction for each migration and takes no lock: of eight runners started at once on an
-//! empty database, seven fail. On this newtype a runner does all its work in one transaction, behind one advisory lock that
-//! the transaction keeps to its end: concurrent runners take turns, and a runner that dies leaves nothing behind.
+//! refinery's own driver begins a transaction for each migration and takes no lock: of eight
+//! runners started at once on an empty database, seven fail. On this newtype a runner does all its
+//! work in one transaction, behind one advisory lock that the transaction keeps to its end:
+//! concurrent runners take turns, and a runner that dies leaves nothing behind.
 
 use refinery_core::{
     AsyncMigrate, Migration,
@@ -32,10 +33,12 @@ fn with_detail(error: &tokio_postgres::Error) -> String {
 }
 
 impl<'a> MigrationTransaction<'a> {
-    /// Takes the turn named by this text: waits, for however long, until no other transaction has it.
+    /// Takes the turn named by this text: waits, for however long, until no other transaction has
+    /// it.
     pub(super) async fn begin(transaction: Transaction<'a>, turn: &str) -> Result<Self, StepError> {
         let this = Self(transaction);
-        // Waiting for another migrator is no fault, so the session's own limits are lifted, for this wait alone.
+        // Waiting for another migrator is no fault, so the session's own limits are lifted, for
+        // this wait alone.
         let limits = this
             .rows("select current_setting('statement_timeout'), current_setting('lock_timeout')")
             .await?;
@@ -91,7 +94,8 @@ impl<'a> MigrationTransaction<'a> {
         .await
     }
 
-    /// Makes the schema if it is missing, and the place where unqualified names go to the end of this transaction.
+    /// Makes the schema if it is missing, and the place where unqualified names go to the end of
+    /// this transaction.
     pub(super) async fn enter_schema(
         &mut self,
         name: &str,

@@ -11,8 +11,8 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// The migrations of this library, as refinery embeds them. Each expects the schema to be first in `search_path`:
-/// [`Mutexes::migrate`](crate::Mutexes::migrate) sees to that.
+/// The migrations of this library, as refinery embeds them. Each expects the schema to be first in
+/// `search_path`: [`Mutexes::migrate`](crate::Mutexes::migrate) sees to that.
 pub fn embedded_migrations() -> Runner {
     embedded::migrations::runner()
 }
@@ -21,7 +21,8 @@ pub fn embedded_migrations() -> Runner {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MigrationReport {
-    /// The migrations that were applied, as `V1__name`, oldest first; none if everything was there already.
+    /// The migrations that were applied, as `V1__name`, oldest first; none if everything was there
+    /// already.
     pub applied: Vec<String>,
 }
 
@@ -33,16 +34,19 @@ pub struct SchemaStatus {
     pub found: Option<i64>,
     /// Newest version that this program knows.
     pub expected: i64,
-    /// The migrations that [`Mutexes::migrate`](crate::Mutexes::migrate) would apply, oldest first.
+    /// The migrations that [`Mutexes::migrate`](crate::Mutexes::migrate) would apply, oldest
+    /// first.
     pub pending: Vec<String>,
 }
 
 /// Runs an application's own refinery migrations so that any number of replicas may do it at once.
 ///
-/// refinery takes no lock: started twice at the same moment, it fails. Here the runner works in *one* transaction behind one
-/// advisory lock of the database: whoever comes second waits, however long, and then finds everything applied. The transaction is all or
-/// nothing, also if the process is killed in the middle; so statements that refuse to run in a transaction
-/// (`create index concurrently`, `vacuum`) cannot be among the migrations. It works through a pooler in transaction mode.
+/// refinery takes no lock: started twice at the same moment, it fails. Here the runner works in
+/// *one* transaction behind one advisory lock of the database: whoever comes second waits, however
+/// long, and then finds everything applied. The transaction is all or nothing, also if the process
+/// is killed in the middle; so statements that refuse to run in a transaction (`create index
+/// concurrently`, `vacuum`) cannot be among the migrations. It works through a pooler in
+/// transaction mode.
 ///
 /// ```no_run
 /// # async fn example(client: &mut tokio_postgres::Client) -> Result<(), pgmutex::Error> {
@@ -60,8 +64,8 @@ pub struct SchemaStatus {
 /// Cancel safety: dropping the future rolls the transaction back.
 ///
 /// # Errors
-/// [`Error::Migration`] if a migration fails, or if what was applied earlier differs from what the runner has;
-/// [`Error::OutcomeUnknown`] if the connection breaks at the commit: run it again.
+/// [`Error::Migration`] if a migration fails, or if what was applied earlier differs from what the
+/// runner has; [`Error::OutcomeUnknown`] if the connection breaks at the commit: run it again.
 pub async fn run_migrations(
     client: &mut Client,
     runner: &Runner,
@@ -108,7 +112,8 @@ pub(crate) async fn schema_status(
         .map_err(|error| failed(error.into()))?;
     let mut transaction = MigrationTransaction::for_looking(transaction);
     let applied = applied(&mut transaction, schema).await;
-    // Not left to its drop: behind a pooler the rollback would keep the server connection until this client's next call.
+    // Not left to its drop: behind a pooler the rollback would keep the server connection until
+    // this client's next call.
     transaction.end_looking().await.map_err(failed)?;
     status(&applied?, &embedded_migrations(), schema)
 }

@@ -1,5 +1,5 @@
-//! The verbs as values, so that one place can decide how to run any of them: on a pooled client, in a transaction begun
-//! for it or in the caller's, once or again.
+//! The verbs as values, so that one place can decide how to run any of them: on a pooled client, in
+//! a transaction begun for it or in the caller's, once or again.
 
 use std::future::Future;
 
@@ -25,7 +25,8 @@ pub(super) trait Operation: Send + Sync {
     /// Its verb, for errors and logs.
     const NAME: &'static str;
 
-    /// Whether making the call again can do nothing but what it was meant to do, however often it has been carried out already.
+    /// Whether making the call again can do nothing but what it was meant to do, however often it
+    /// has been carried out already.
     fn is_repeatable(&self) -> bool {
         true
     }

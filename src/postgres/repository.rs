@@ -20,8 +20,9 @@ use crate::{
 
 /// The SQL functions as typed Rust functions: one each, under one name.
 ///
-/// Every function takes the client to run on, so it works on a pooled client and inside a caller's transaction alike. Each
-/// is one statement and one round trip; statements are unnamed and typed, which poolers in transaction mode can carry.
+/// Every function takes the client to run on, so it works on a pooled client and inside a caller's
+/// transaction alike. Each is one statement and one round trip; statements are unnamed and typed,
+/// which poolers in transaction mode can carry.
 ///
 /// Nothing is retried here and no transaction is begun.
 #[derive(Clone, Debug)]
@@ -131,7 +132,8 @@ impl Repository {
     /// Calls `refresh`.
     ///
     /// # Errors
-    /// [`Error::Lost`] or [`Error::Busy`] if the hold is gone; all others that the database can answer with.
+    /// [`Error::Lost`] or [`Error::Busy`] if the hold is gone; all others that the database can
+    /// answer with.
     pub async fn refresh<C: GenericClient + Sync>(
         &self,
         client: &C,
@@ -164,8 +166,8 @@ impl Repository {
         }
     }
 
-    /// Calls `release`. With `durable` false it does not wait for the disk, which is right only where the call is a
-    /// transaction of its own.
+    /// Calls `release`. With `durable` false it does not wait for the disk, which is right only
+    /// where the call is a transaction of its own.
     ///
     /// # Errors
     /// [`Error::Busy`] if another holds the mutex; all others that the database can answer with.
@@ -314,7 +316,8 @@ impl Repository {
     /// Calls `fence`, which means something inside a transaction only.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the hold is over or gone: the transaction has failed then; all others that the database can answer with.
+    /// [`Error::Lost`] if the hold is over or gone: the transaction has failed then; all others
+    /// that the database can answer with.
     pub async fn fence<C: GenericClient + Sync>(
         &self,
         client: &C,
@@ -343,7 +346,8 @@ impl Repository {
     /// Calls `force_release`.
     ///
     /// # Errors
-    /// [`Error::Busy`] while the holder writes behind its fence; all others that the database can answer with.
+    /// [`Error::Busy`] while the holder writes behind its fence; all others that the database can
+    /// answer with.
     pub async fn force_release<C: GenericClient + Sync>(
         &self,
         client: &C,

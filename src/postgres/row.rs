@@ -1,5 +1,6 @@
-//! From rows to domain types. Total over whatever another program may have stored: a strange row gives a strange value or
-//! an error of its own, never a panic and never the loss of its neighbours.
+//! From rows to domain types. Total over whatever another program may have stored: a strange row
+//! gives a strange value or an error of its own, never a panic and never the loss of its
+//! neighbours.
 
 use std::error::Error as StdError;
 
@@ -11,7 +12,8 @@ use tokio_postgres::{
 
 use crate::domain::{AutoRelease, Evicted, FencingToken, Mutex, MutexId, MutexOwner};
 
-/// A timestamp of the server's, which reaches further than [`DateTime`]: `infinity` and what lies beyond are its bounds.
+/// A timestamp of the server's, which reaches further than [`DateTime`]: `infinity` and what lies
+/// beyond are its bounds.
 struct ServerTime(DateTime<Utc>);
 
 /// 2000-01-01 00:00:00 UTC, from which the server counts microseconds, in seconds of Unix time.

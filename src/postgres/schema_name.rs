@@ -2,9 +2,11 @@ use std::{fmt, str::FromStr};
 
 use crate::domain::Error;
 
-/// The name of the schema that everything of this library lives in: `pgmutex` unless another is chosen.
+/// The name of the schema that everything of this library lives in: `pgmutex` unless another is
+/// chosen.
 ///
-/// Any name that PostgreSQL takes, of 1 to 63 bytes; it is always quoted, so upper case and spaces mean themselves.
+/// Any name that PostgreSQL takes, of 1 to 63 bytes; it is always quoted, so upper case and spaces
+/// mean themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SchemaName(String);
 
@@ -12,8 +14,8 @@ impl SchemaName {
     /// A schema's name.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] if it is empty, longer than 63 bytes, contains NUL or begins with `pg_` (PostgreSQL keeps
-    /// those for itself).
+    /// [`Error::InvalidInput`] if it is empty, longer than 63 bytes, contains NUL or begins with
+    /// `pg_` (PostgreSQL keeps those for itself).
     pub fn new(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         let problem = if name.is_empty() {

@@ -31,17 +31,17 @@ const TABLE: [(&str, Meaning); 21] = [
     ("08000", Meaning::ConnectionLost),   // connection_exception
     ("08003", Meaning::ConnectionLost),   // connection_does_not_exist
     ("08006", Meaning::ConnectionLost),   // connection_failure
-    ("08P01", Meaning::ConnectionLost), // protocol_violation; also how PgBouncer says that it lost the server
-    ("22021", Meaning::Refused), // character_not_in_repertoire: NUL, or invalid in the database's encoding
-    ("22P05", Meaning::Refused), // untranslatable_character: the database's encoding cannot express it
-    ("23514", Meaning::Refused), // check_violation
-    ("25006", Meaning::ReadOnly), // read_only_sql_transaction
-    ("3F000", Meaning::NotMigrated), // invalid_schema_name
-    ("40P01", Meaning::Deadlock), // deadlock_detected
+    ("08P01", Meaning::ConnectionLost), // protocol_violation; also PgBouncer's word for a lost server
+    ("22021", Meaning::Refused),        // character_not_in_repertoire: NUL, or invalid encoding
+    ("22P05", Meaning::Refused),        // untranslatable_character: not in the database's encoding
+    ("23514", Meaning::Refused),        // check_violation
+    ("25006", Meaning::ReadOnly),       // read_only_sql_transaction
+    ("3F000", Meaning::NotMigrated),    // invalid_schema_name
+    ("40P01", Meaning::Deadlock),       // deadlock_detected
     ("42501", Meaning::PermissionDenied), // insufficient_privilege
-    ("42883", Meaning::NotMigrated), // undefined_function
-    ("42P01", Meaning::NotMigrated), // undefined_table
-    ("55P03", Meaning::Contended), // lock_not_available: lock_timeout of the function
+    ("42883", Meaning::NotMigrated),    // undefined_function
+    ("42P01", Meaning::NotMigrated),    // undefined_table
+    ("55P03", Meaning::Contended),      // lock_not_available: lock_timeout of the function
     ("57P01", Meaning::ConnectionLost), // admin_shutdown
     ("57P02", Meaning::ConnectionLost), // crash_shutdown
 ];

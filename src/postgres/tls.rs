@@ -89,7 +89,8 @@ fn invalid(reason: impl ToString) -> Error {
     }
 }
 
-/// `require` believes any certificate, `verify-ca` any name on a certificate of a trusted chain, `verify-full` neither.
+/// `require` believes any certificate, `verify-ca` any name on a certificate of a trusted chain,
+/// `verify-full` neither.
 #[derive(Debug)]
 struct Verifier {
     chain: Option<Arc<WebPkiServerVerifier>>,

@@ -15,12 +15,13 @@ use crate::{
     },
 };
 
-/// Mutexes as seen from inside a caller's transaction: what is captured and released here commits or rolls back with the
-/// caller's own data.
+/// Mutexes as seen from inside a caller's transaction: what is captured and released here commits
+/// or rolls back with the caller's own data.
 ///
-/// Nothing is repeated, and an error of the database ends the transaction, as any error does in PostgreSQL
-/// ([`Error::Busy`](crate::Error::Busy) and [`Error::Lost`](crate::Error::Lost) are answers, not errors of the database). Until the
-/// transaction ends, everyone else's calls about the same mutex wait, for at most 5 seconds: keep it short.
+/// Nothing is repeated, and an error of the database ends the transaction, as any error does in
+/// PostgreSQL ([`Error::Busy`](crate::Error::Busy) and [`Error::Lost`](crate::Error::Lost) are
+/// answers, not errors of the database). Until the transaction ends, everyone else's calls about
+/// the same mutex wait, for at most 5 seconds: keep it short.
 pub struct TransactionBackend<'a> {
     repository: Repository,
     transaction: &'a Transaction<'a>,
@@ -35,8 +36,8 @@ impl<'a> TransactionBackend<'a> {
         }
     }
 
-    /// Makes this transaction fail unless the hold with this token is still there, and keeps everyone from capturing the mutex
-    /// until the transaction ends.
+    /// Makes this transaction fail unless the hold with this token is still there, and keeps
+    /// everyone from capturing the mutex until the transaction ends.
     ///
     /// # Errors
     /// [`Error::Lost`](crate::Error::Lost): the transaction has failed; roll it back.

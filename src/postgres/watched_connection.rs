@@ -10,10 +10,11 @@ use tokio_postgres::{
 
 /// Connections that break when a commit succeeded with less than was asked for.
 ///
-/// If the wait for a synchronous standby is cancelled, the server commits locally and says so in a warning between the
-/// answer and the end of the call; whether the standby has the commit is not known then. The driver would drop the warning and report
-/// success. Ending the connection at that moment makes the call's outcome unknown, which it is, and the repetition that
-/// follows waits for the standby again.
+/// If the wait for a synchronous standby is cancelled, the server commits locally and says so in a
+/// warning between the answer and the end of the call; whether the standby has the commit is not
+/// known then. The driver would drop the warning and report success. Ending the connection at that
+/// moment makes the call's outcome unknown, which it is, and the repetition that follows waits for
+/// the standby again.
 pub(super) struct WatchedConnect<T> {
     pub(super) tls: T,
 }
@@ -54,7 +55,8 @@ where
     }
 }
 
-/// By the server's source file: the text depends on its language, and the SQLSTATE is that of any warning.
+/// By the server's source file: the text depends on its language, and the SQLSTATE is that of any
+/// warning.
 fn standby_was_not_waited_for(notice: &DbError) -> bool {
     notice.file() == Some("syncrep.c")
 }

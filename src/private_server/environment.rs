@@ -4,8 +4,8 @@ use std::env;
 
 use super::{PrivatePostgres, PrivateServerError};
 
-/// The connection URL in `DATABASE_URL`, or, where that is not set, one of a private server started for
-/// it, which lives as long as the second value.
+/// The connection URL in `DATABASE_URL`, or, where that is not set, one of a private server started
+/// for it, which lives as long as the second value.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), pgmutex::private_server::PrivateServerError> {

@@ -1,5 +1,6 @@
-//! Bad input: names, owners, rules and status texts that nobody should send. Each gets a typed error or makes an exact
-//! round trip, in the same words from Rust and from SQL. A refused call changes nothing, and nothing gets stuck.
+//! Bad input: names, owners, rules and status texts that nobody should send. Each gets a typed
+//! error or makes an exact round trip, in the same words from Rust and from SQL. A refused call
+//! changes nothing, and nothing gets stuck.
 
 mod calls;
 mod rules;
@@ -44,7 +45,8 @@ fn runner(cases: u32) -> TestRunner {
     })
 }
 
-/// Runs a property on one database of its own, with generated values, which are made simpler if one fails.
+/// Runs a property on one database of its own, with generated values, which are made simpler if one
+/// fails.
 fn check<S: Strategy>(cases: u32, values: S, property: impl AsyncFn(&Mutexes, &Client, S::Value)) {
     let runtime = Runtime::new().unwrap();
     let database = runtime.block_on(Database::fresh());

@@ -32,7 +32,8 @@ async fn load(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_capture_survives_and_no_token_comes_again() {
     let (mut server, mutexes) = run_in_private_server(
-        // All that could make a commit return before it is written: the functions must see to it themselves.
+        // All that could make a commit return before it is written: the functions must see to it
+        // themselves.
         PrivatePostgres::builder()
             .setting("synchronous_commit", "off")
             .setting("wal_writer_delay", "10s")

@@ -1,6 +1,6 @@
-//! Custom rules: to the database, and to a client that does not know the rule, a hold under it is held, however old. A
-//! client that knows the rule evicts the hold when the rule says so, never before, and never another hold than the one it
-//! judged. On both backends.
+//! Custom rules: to the database, and to a client that does not know the rule, a hold under it is
+//! held, however old. A client that knows the rule evicts the hold when the rule says so, never
+//! before, and never another hold than the one it judged. On both backends.
 
 use std::{
     collections::BTreeSet,
@@ -56,7 +56,8 @@ impl AutoReleaseRule for Jobs {
     }
 }
 
-/// A place to keep mutexes, and two programs that work there: one that knows the rule and one that does not.
+/// A place to keep mutexes, and two programs that work there: one that knows the rule and one that
+/// does not.
 struct Place {
     name: &'static str,
     jobs: Jobs,
@@ -265,7 +266,8 @@ async fn times_of_three_questions(place: &Place) -> Vec<DateTime<Utc>> {
 #[tokio::test]
 async fn the_rule_is_told_the_time_of_the_database() {
     let database = Database::fresh().await;
-    // A database whose clock is a thousand days ahead: wherever a function or a client asks for the time, ours answers.
+    // A database whose clock is a thousand days ahead: wherever a function or a client asks for the
+    // time, ours answers.
     let client = database.client().await;
     client
         .batch_execute(&format!(
@@ -371,7 +373,8 @@ async fn a_backend_evicts_no_hold_that_it_judges_itself() {
     }
 }
 
-/// A rule that says yes to everything; but while it is being asked about a hold of Ada's, Carol takes its place.
+/// A rule that says yes to everything; but while it is being asked about a hold of Ada's, Carol
+/// takes its place.
 #[derive(Debug)]
 struct CarolIsQuick(Mutexes);
 

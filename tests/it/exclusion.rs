@@ -1,5 +1,5 @@
-//! I1 under contention: processes that fight over a few mutexes, through SQL and through Rust, around counters that nothing
-//! else protects.
+//! I1 under contention: processes that fight over a few mutexes, through SQL and through Rust,
+//! around counters that nothing else protects.
 
 use std::{
     env,
@@ -24,7 +24,8 @@ const ARENA: &str = "
     insert into counter values ('0', 0), ('1', 0), ('2', 0);
     create table history (step bigserial primary key, mutex text, owner text, token bigint, event text)";
 
-/// The same fight as [`fight`], in SQL alone; reading and writing the counter are transactions of their own.
+/// The same fight as [`fight`], in SQL alone; reading and writing the counter are transactions of
+/// their own.
 const SQL_CONTENDER: &str = "
     do $fight$
     declare
@@ -104,7 +105,8 @@ async fn connect(url: &str) -> Client {
     client
 }
 
-/// What must be true of a fight: nothing lost, nobody inside with another, tokens in the order of entering.
+/// What must be true of a fight: nothing lost, nobody inside with another, tokens in the order of
+/// entering.
 async fn judge(arena: &Client, contenders: u32) {
     let counted: i64 = arena
         .query_one("select sum(value)::bigint from counter", &[])
@@ -146,7 +148,8 @@ async fn judge(arena: &Client, contenders: u32) {
     }
 }
 
-/// One contender: alone when run as a test, among others when started by [`nobody_gets_in_beside_another`].
+/// One contender: alone when run as a test, among others when started by
+/// [`nobody_gets_in_beside_another`].
 #[tokio::test]
 async fn contender() {
     match (env::var(DATABASE), env::var(NAME)) {
@@ -218,7 +221,8 @@ async fn nobody_gets_in_beside_another() {
     judge(&arena, count).await;
 }
 
-/// Tasks of one process that hold by turns and never release: each hold ends because it is aged by its own owner.
+/// Tasks of one process that hold by turns and never release: each hold ends because it is aged by
+/// its own owner.
 #[tokio::test]
 async fn nobody_gets_in_beside_another_when_holds_run_out() {
     let database = Database::fresh().await;

@@ -1,4 +1,5 @@
-//! I3: a fenced transaction commits only while its hold is there, and until then nobody can capture the mutex.
+//! I3: a fenced transaction commits only while its hold is there, and until then nobody can capture
+//! the mutex.
 
 use pgmutex::{Error, Mutexes, SessionBackend};
 

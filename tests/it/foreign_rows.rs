@@ -1,6 +1,7 @@
-//! Rows that another program wrote straight into the table, with only the columns it knows and whatever it thought a
-//! setting or a time looks like. Each is read, held or over as `rule_ends_at` documents, evicted and swept like any other,
-//! and spoils nothing for its neighbours. Nor does what that program does to the table itself.
+//! Rows that another program wrote straight into the table, with only the columns it knows and
+//! whatever it thought a setting or a time looks like. Each is read, held or over as `rule_ends_at`
+//! documents, evicted and swept like any other, and spoils nothing for its neighbours. Nor does
+//! what that program does to the table itself.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use pgmutex::{AutoRelease, CaptureOutcome, Error, ForceReleased, MutexQuery, MutexState, Mutexes};
@@ -8,7 +9,8 @@ use tokio_postgres::Client;
 
 use crate::support::{Database, Session, mutex_id, owner};
 
-/// Writes a hold of `tests/step/<id>` as the old program does. The time is a text for the server to read.
+/// Writes a hold of `tests/step/<id>` as the old program does. The time is a text for the server to
+/// read.
 async fn insert(client: &Client, id: &str, rule: &str, config: &str, captured_since: &str) {
     let statement = "insert into pgmutex.mutex_model (mutex_group, mutex_mode, mutex_id, \
                      owner_session, owner_host, owner_id, owner_login, owner_name, \
@@ -137,7 +139,8 @@ async fn every_shape_is_read_and_ends_when_the_documentation_says() {
         assert_eq!(mutex.owner.name(), "Ada");
         assert_eq!(mutex.status_data.as_deref(), Some("editing"));
     }
-    // Those that are held, and only those, are in the view, in a list and in the answer to a request.
+    // Those that are held, and only those, are in the view, in a list and in the answer to a
+    // request.
     let held = all.len() - that_end(at_once).len();
     let view = client.query("select * from pgmutex.held", &[]).await;
     assert_eq!(view.unwrap().len(), held);
@@ -241,7 +244,8 @@ async fn naive_times_are_those_of_the_session_that_wrote_them() {
         let page = mutexes.list(&one).await.unwrap();
         let expected: DateTime<Utc> = expected.parse().unwrap();
         assert_eq!(page.mutexes[0].captured_since, expected);
-        // One that is fresh by the clock on the wall there is held, whatever the zone of those who look.
+        // One that is fresh by the clock on the wall there is held, whatever the zone of those who
+        // look.
         let wall = client.query_one("select localtimestamp::text", &[]).await;
         let fresh = mutex_id(&format!("fresh in {zone}"));
         insert(&client, fresh.id(), "timeout", "300", wall.unwrap().get(0)).await;

@@ -1,4 +1,5 @@
-//! Two sessions, step by step. Each step order that could make two holders, lose one or hang is written out.
+//! Two sessions, step by step. Each step order that could make two holders, lose one or hang is
+//! written out.
 
 use crate::support::Database;
 
@@ -125,7 +126,8 @@ async fn time_spent_waiting_for_the_lock_counts_when_a_hold_is_judged() {
     let (a, b) = (database.session().await, database.session().await);
     assert_eq!(a.capture("m", "old").await, "captured");
     a.run("begin").await;
-    // While b waits, the hold that it finds is made to end after b's statement began: only a clock read after the lock sees that.
+    // While b waits, the hold that it finds is made to end after b's statement began: only a clock
+    // read after the lock sees that.
     a.ask("select outcome from pgmutex.release('tests', 'step', 'm', 'nobody')")
         .await;
     let waiting = b.begin_capture("m", "b");

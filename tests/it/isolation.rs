@@ -1,4 +1,5 @@
-//! Callers whose snapshot, settings or server would make a decision wrong: refused with a clear error, or right.
+//! Callers whose snapshot, settings or server would make a decision wrong: refused with a clear
+//! error, or right.
 
 use pgmutex::{CaptureOutcome, Error, MutexQuery, Mutexes, private_server::PrivatePostgres};
 

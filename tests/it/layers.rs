@@ -1,11 +1,13 @@
-//! Who may import whom (DESIGN: domain, backend, postgres beside session, mutexes), and where SQL and the driver may be named.
+//! Who may import whom (DESIGN: domain, backend, postgres beside session, mutexes), and where SQL
+//! and the driver may be named.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// The layers, lowest first. A file imports from its own layer and from those named with it, from no other.
+/// The layers, lowest first. A file imports from its own layer and from those named with it, from
+/// no other.
 const LAYERS: [(&str, &[&str]); 7] = [
     ("domain", &[]),
     ("current_owner", &["domain"]),

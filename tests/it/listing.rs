@@ -1,5 +1,5 @@
-//! Listing: typed filters, a stable order, pages whose cost does not grow with the number of holds; and that looking at a
-//! busy mutex, or asking for it, writes nothing.
+//! Listing: typed filters, a stable order, pages whose cost does not grow with the number of holds;
+//! and that looking at a busy mutex, or asking for it, writes nothing.
 
 use pgmutex::{
     AutoRelease, Mutex, MutexId, MutexOwner, MutexQuery, Mutexes, PagePosition, SessionBackend,
@@ -281,7 +281,8 @@ async fn holds_that_are_over_are_listed_and_counted_on_demand_only() {
     assert_eq!(mutexes.count(&all).await.unwrap(), 2);
 }
 
-/// The plan's root, of a statement that has been run: what it counted includes the functions that it called.
+/// The plan's root, of a statement that has been run: what it counted includes the functions that
+/// it called.
 async fn explained(client: &Client, options: &str, statement: &str) -> Value {
     let explain = format!("explain (analyze, format json, {options}) {statement}");
     let plans: Value = serde_json::from_str(&text(client, &explain).await).unwrap();
@@ -307,7 +308,8 @@ async fn of_100_000_holds_each_page_costs_the_same_and_is_in_order() {
         )
         .await
         .unwrap();
-    // A page of 50 costs 50 blocks of rows, and a few of the index and of the catalogs. All rows are on thousands.
+    // A page of 50 costs 50 blocks of rows, and a few of the index and of the catalogs. All rows
+    // are on thousands.
     let few = 200;
     let page = |filter: &str, id: &str| {
         format!(

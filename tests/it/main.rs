@@ -1,6 +1,7 @@
 //! The tests that need nothing but PostgreSQL binaries: one program, against a real server.
 //!
-//! `DATABASE_URL` names a server to use (its role must be a superuser: some tests make roles); otherwise each run starts a private one.
+//! `DATABASE_URL` names a server to use (its role must be a superuser: some tests make roles);
+//! otherwise each run starts a private one.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! Migrating: from many processes at once, cut off in the middle, over what others left behind; and what comes of it.
+//! Migrating: from many processes at once, cut off in the middle, over what others left behind; and
+//! what comes of it.
 
 use pgmutex::{
     Error, Mutexes, SchemaName, embedded_migrations,

@@ -122,8 +122,8 @@ fn missing_binaries_are_said_to_be_missing_with_the_package_to_install() {
 
 const HOLDS: &str = "PGMUTEX_TEST_HOLDS_A_SERVER";
 
-/// Started by [`a_killed_program_leaves_no_process_and_no_folder`]: tells of its server and then waits to be killed. On its own it
-/// only sees that a server starts.
+/// Started by [`a_killed_program_leaves_no_process_and_no_folder`]: tells of its server and then
+/// waits to be killed. On its own it only sees that a server starts.
 #[test]
 fn holder_of_a_server() {
     let server = PrivatePostgres::start().unwrap();

@@ -34,7 +34,8 @@ fn the_embedded_migrations_are_the_files_on_disk() {
     );
 }
 
-/// To accept a change of the schema, run this test with `UPDATE_SCHEMA_DUMP=1` and read the difference.
+/// To accept a change of the schema, run this test with `UPDATE_SCHEMA_DUMP=1` and read the
+/// difference.
 #[tokio::test]
 async fn the_schema_is_as_dumped() {
     let database = Database::fresh().await;
@@ -81,12 +82,14 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
     let list = |wrong: &str| {
         format!("select coalesce(string_agg(proname, ' ' order by proname), '') {ours} and {wrong}")
     };
-    // A stable or immutable function would decide on the snapshot of the statement that calls it. These decide nothing.
+    // A stable or immutable function would decide on the snapshot of the statement that calls it.
+    // These decide nothing.
     assert_eq!(
         session.ask(&list("provolatile <> 'v'")).await,
         "check_text mutex_key rule_ends_at"
     );
-    // What runs with its owner's rights finds its own objects, whatever the caller's path and temporary tables.
+    // What runs with its owner's rights finds its own objects, whatever the caller's path and
+    // temporary tables.
     let pinned =
         "prosecdef and not coalesce('search_path=pgmutex, pg_temp' = any (proconfig), false)";
     assert_eq!(session.ask(&list(pinned)).await, "");

@@ -1,4 +1,5 @@
-//! The SQL functions as other programs rely on them: names, arguments, answers, and the examples of the README.
+//! The SQL functions as other programs rely on them: names, arguments, answers, and the examples of
+//! the README.
 
 use crate::support::Database;
 

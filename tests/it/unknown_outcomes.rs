@@ -1,4 +1,5 @@
-//! The connection breaks when the server has done what was asked and the answer is on its way (I7), or a call is given up.
+//! The connection breaks when the server has done what was asked and the answer is on its way (I7),
+//! or a call is given up.
 
 use std::{pin::pin, task::Poll, time::Duration};
 
@@ -295,7 +296,8 @@ async fn a_call_that_is_dropped_anywhere_leaves_no_transaction_and_no_broken_con
 
 #[tokio::test]
 async fn a_commit_that_its_standby_was_not_waited_for_is_not_taken_for_a_success() {
-    // What does not ask for more is not waited for: making the schema, and this test's own statements.
+    // What does not ask for more is not waited for: making the schema, and this test's own
+    // statements.
     let (mut server, mutexes) =
         run_in_private_server(PrivatePostgres::builder().setting("synchronous_commit", "local"))
             .await;

@@ -34,7 +34,8 @@ impl Document {
         }
     }
 
-    /// Writes, with calls between reading and writing. A call that fails in any other way than busy fails the test.
+    /// Writes, with calls between reading and writing. A call that fails in any other way than busy
+    /// fails the test.
     async fn write(&self, mutexes: &Mutexes, me: &MutexOwner) {
         let held = loop {
             match mutexes.capture(&self.id).owner(me.clone()).await {

@@ -1,5 +1,5 @@
-//! The library behind PgBouncer in transaction mode: every transaction may run on another server connection, and
-//! whatever stays on one is met by another client.
+//! The library behind PgBouncer in transaction mode: every transaction may run on another server
+//! connection, and whatever stays on one is met by another client.
 //!
 //! Needs PgBouncer (Debian: `apt-get install pgbouncer`) beside the PostgreSQL binaries:
 //! `cargo test --features test-pgbouncer --test pgbouncer`.

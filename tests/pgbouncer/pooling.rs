@@ -1,4 +1,5 @@
-//! That these tests could fail: what a pooler in transaction mode breaks is broken here, and what is left behind is found.
+//! That these tests could fail: what a pooler in transaction mode breaks is broken here, and what
+//! is left behind is found.
 
 use tokio_postgres::error::SqlState;
 

@@ -29,7 +29,8 @@ const SETTINGS: &str = "\
     ssl_ca_file = 'authority.crt'\n\
     password_encryption = 'scram-sha-256'\n";
 
-/// A server that speaks TLS on 127.0.0.1, with a certificate for `localhost`. The tests of this process share one.
+/// A server that speaks TLS on 127.0.0.1, with a certificate for `localhost`. The tests of this
+/// process share one.
 pub(crate) struct Server(PrivatePostgres);
 
 impl Server {

@@ -1,4 +1,5 @@
-//! Calls that are refused leave everything as it was; nulls, filters and schema names that nobody expects.
+//! Calls that are refused leave everything as it was; nulls, filters and schema names that nobody
+//! expects.
 
 use std::time::Duration;
 
@@ -97,7 +98,8 @@ async fn what_rust_refuses_leaves_the_callers_transaction_usable() {
 async fn every_function_refuses_nulls() {
     let database = Database::fresh().await;
     let session = database.session().await;
-    // The functions that callers call, from the catalog, so that new ones are not forgotten; where null means 'any', it is a filter.
+    // The functions that callers call, from the catalog, so that new ones are not forgotten; where
+    // null means 'any', it is a filter.
     let calls = "select string_agg(format('%s(%s)', oid::regproc, (select string_agg('null::' || argument::regtype, ', ') from unnest(proargtypes) argument)), ';') \
                  from pg_proc where pronamespace = 'pgmutex'::regnamespace and prosecdef and pronargs > 0 and proname not like 'list%'";
     let mut calls: Vec<String> = session

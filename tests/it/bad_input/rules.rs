@@ -1,4 +1,5 @@
-//! Rules that make no sense: refused where someone captures with them, judged as documented where they already are in a row.
+//! Rules that make no sense: refused where someone captures with them, judged as documented where
+//! they already are in a row.
 
 use std::time::Duration;
 
@@ -267,7 +268,8 @@ fn whole_number(text: &str) -> Option<i128> {
     })
 }
 
-/// A time as in RFC 3339 in the years 1 to 9999 of UTC, with at most nine decimals and an offset below 16 hours; not in a leap second.
+/// A time as in RFC 3339 in the years 1 to 9999 of UTC, with at most nine decimals and an offset
+/// below 16 hours; not in a leap second.
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => text.parse::<u32>().ok(),
@@ -389,7 +391,8 @@ fn any_rule_means_the_same_in_a_row_in_rust_and_by_the_documentation() {
                 _ => assert_eq!((&dumped_code, &dumped_config), (&code, &config)),
             }
 
-            // What Rust lets pass, SQL takes, and the other way round; a deadline that has passed is the database's to refuse.
+            // What Rust lets pass, SQL takes, and the other way round; a deadline that has passed
+            // is the database's to refuse.
             let accepted = match capture_in_sql(client, &dumped_code, &dumped_config).await {
                 Ok(_) => true,
                 Err((sqlstate, message)) => {

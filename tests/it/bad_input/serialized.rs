@@ -1,4 +1,5 @@
-//! Values that travel as JSON: every one makes the round trip, and one that the constructors would refuse is refused.
+//! Values that travel as JSON: every one makes the round trip, and one that the constructors would
+//! refuse is refused.
 
 use std::fmt::Debug;
 
@@ -99,7 +100,8 @@ async fn every_value_makes_the_round_trip() {
         round_trip(&released.unwrap());
     }
     for rule in rules() {
-        // As in the row of a program that wrote such a rule, with times from the ends of the calendar.
+        // As in the row of a program that wrote such a rule, with times from the ends of the
+        // calendar.
         let mut mutex = captured.mutex.clone();
         mutex.auto_release = rule;
         mutex.captured_since = DateTime::<Utc>::MIN_UTC;

@@ -1,4 +1,5 @@
-//! Names, owners and status texts: an exact round trip or a refusal, the same from Rust and from SQL.
+//! Names, owners and status texts: an exact round trip or a refusal, the same from Rust and from
+//! SQL.
 
 use pgmutex::{Captured, Error, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Mutexes};
 use proptest::{option, prelude::*};
@@ -7,7 +8,8 @@ use tokio_postgres::{Client, types::ToSql};
 use super::{any_text, check, refusal, words};
 use crate::support::Database;
 
-/// The texts of a hold, in the order of the arguments of `capture`, with the most bytes that each may have.
+/// The texts of a hold, in the order of the arguments of `capture`, with the most bytes that each
+/// may have.
 const TEXTS: [(&str, usize); 9] = [
     ("mutex_group", 400),
     ("mutex_mode", 400),
@@ -68,7 +70,8 @@ fn texts_of(mutex: &Mutex) -> Texts {
     [group, mode, id, session, host, user, login, name, status].map(str::to_owned)
 }
 
-/// Captures with these texts in both ways, and holds them to each other. Says whether they were accepted.
+/// Captures with these texts in both ways, and holds them to each other. Says whether they were
+/// accepted.
 async fn agree(mutexes: &Mutexes, client: &Client, texts: &Texts) -> bool {
     let in_rust = capture(mutexes, texts).await;
     if let Ok(captured) = &in_rust {

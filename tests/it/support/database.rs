@@ -60,7 +60,8 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// With the schema in it: cloned from one that was migrated once, if the server goes with this process and the template with it.
+    /// With the schema in it: cloned from one that was migrated once, if the server goes with this
+    /// process and the template with it.
     pub(crate) async fn fresh() -> Self {
         if let Server::Named(_) = Server::shared() {
             let database = Self::empty().await;
@@ -133,7 +134,8 @@ impl Database {
 }
 
 impl Drop for Database {
-    /// A private server goes as a whole; elsewhere the database is dropped, once its connections are closed.
+    /// A private server goes as a whole; elsewhere the database is dropped, once its connections
+    /// are closed.
     fn drop(&mut self) {
         if let Server::Named(_) = Server::shared() {
             let statement = format!("drop database if exists {} with (force)", self.name);

@@ -18,8 +18,8 @@ use tokio_postgres::{Config, config::Host};
 pub(crate) enum Cut {
     /// Nothing.
     Nowhere,
-    /// Passes the next request on, waits until the server has answered it, and cuts the connection instead of
-    /// delivering the answer. Then behaves again.
+    /// Passes the next request on, waits until the server has answered it, and cuts the connection
+    /// instead of delivering the answer. Then behaves again.
     AnswerOfNextRequest,
     /// Swallows answers and keeps the connection open: the server is there, but nothing arrives.
     AnswersFromNowOn,
@@ -126,7 +126,8 @@ fn through(config: &Config, folder: &Path) -> String {
     )
 }
 
-/// What a conversation shares with its proxy: where to cut, how many requests there were, and who wants to know of a cut.
+/// What a conversation shares with its proxy: where to cut, how many requests there were, and who
+/// wants to know of a cut.
 type State = (Arc<watch::Sender<Cut>>, Arc<AtomicUsize>, Arc<Notify>);
 
 async fn converse<S: AsyncRead + AsyncWrite + Send + 'static>(
@@ -201,7 +202,8 @@ struct MessageReader {
 }
 
 impl MessageReader {
-    /// How many of the messages completed by these bytes are ones that a client waits for an answer to: Sync and Query.
+    /// How many of the messages completed by these bytes are ones that a client waits for an answer
+    /// to: Sync and Query.
     fn requests_in(&mut self, bytes: &[u8]) -> usize {
         self.pending.extend_from_slice(bytes);
         let mut requests = 0;

@@ -1,9 +1,10 @@
 use tokio_postgres::Client;
 
-/// The schema as it is in this database, as text: what migrations add up to, for people to read and tests to compare.
+/// The schema as it is in this database, as text: what migrations add up to, for people to read and
+/// tests to compare.
 ///
-/// Made from the catalogs rather than by pg_dump, whose text differs from one version to the next and which not every
-/// installation has.
+/// Made from the catalogs rather than by pg_dump, whose text differs from one version to the next
+/// and which not every installation has.
 pub(crate) async fn schema_dump(client: &Client) -> String {
     let mut dump = String::from(
         "-- The schema as all migrations leave it. Made by the test schema::the_schema_is_as_dumped; do not edit.\n",
@@ -19,8 +20,8 @@ pub(crate) async fn schema_dump(client: &Client) -> String {
     dump
 }
 
-/// What is shown, and how. PostgreSQL 16 and later leave out the table's name before a column where it is clear; it is left out here
-/// always.
+/// What is shown, and how. PostgreSQL 16 and later leave out the table's name before a column where
+/// it is clear; it is left out here always.
 const SECTIONS: [(&str, &str); 7] = [
     (
         "tables, views and types",

@@ -67,7 +67,8 @@ impl Database {
         let template = TEMPLATE
             .get_or_init(|| async {
                 let template = Self::empty().await;
-                // Not through the pooler: it keeps its connections, and what is cloned must have none.
+                // Not through the pooler: it keeps its connections, and what is cloned must have
+                // none.
                 let mutexes = Mutexes::connect(&template.direct_url()).await.unwrap();
                 mutexes.migrate().await.unwrap();
                 template
@@ -146,7 +147,8 @@ impl Database {
 
     /// What was left behind on the server connections, where the next client would find it.
     pub(crate) async fn left_behind(&self, user: &str) -> Vec<String> {
-        // A client gets a server connection for a transaction: as many transactions as there may be connections see them all.
+        // A client gets a server connection for a transaction: as many transactions as there may be
+        // connections see them all.
         let mut clients = Vec::new();
         for _ in 0..POOL_SIZE {
             let client = self.pooled_client_as(user).await;

@@ -1,4 +1,5 @@
-//! What `tests/it/support` is for the other tests: here the library reaches its databases through a pooler.
+//! What `tests/it/support` is for the other tests: here the library reaches its databases through a
+//! pooler.
 
 mod database;
 mod pooler;

@@ -9,7 +9,8 @@ use std::{
 
 use pgmutex::private_server::PrivatePostgres;
 
-/// PgBouncer in transaction mode, in front of a private server and in its folder. It goes with this program.
+/// PgBouncer in transaction mode, in front of a private server and in its folder. It goes with this
+/// program.
 pub(super) struct Pooler {
     folder: String,
     /// Ends the pooler when its input ends.
