@@ -1,6 +1,7 @@
 //! Mutexes kept in PostgreSQL. The only place that speaks to the server.
 
 mod backend;
+mod call;
 mod connect;
 mod connection_string;
 mod history;

@@ -1,12 +1,9 @@
-use tokio_postgres::{
-    GenericClient, Row,
-    types::{ToSql, Type},
-};
+use tokio_postgres::{GenericClient, types::Type};
 
 use super::{
     SchemaName,
+    call::{Call, Parameter},
     row::{self, HOLD_COLUMNS, Outcome},
-    sqlstate::Failure,
 };
 use crate::{
     backend::{
@@ -40,8 +37,6 @@ pub struct Repository {
     sweep: String,
     ensure_generation: String,
 }
-
-type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl Repository {
     /// The functions in this schema.
@@ -99,11 +94,9 @@ impl Repository {
             None => (None, None),
         };
         let (id, owner) = (&request.id, &request.owner);
-        let call = Call::about("capture", id);
-        let answer = self
+        let call = self.call(client, "capture", Some(id));
+        let answer = call
             .decide(
-                client,
-                &call,
                 &self.capture,
                 &[
                     (&id.group(), Type::TEXT),
@@ -123,10 +116,10 @@ impl Repository {
         let outcome = match answer.word.as_str() {
             "captured" => CaptureOutcome::Captured,
             "refreshed" => CaptureOutcome::Refreshed,
-            "evicted" => CaptureOutcome::Evicted(self.read(&call, answer.evicted())?),
-            _ => return Err(self.refused(&call, &answer)),
+            "evicted" => CaptureOutcome::Evicted(call.read(answer.evicted())?),
+            _ => return Err(call.refused(&answer)),
         };
-        Ok(Captured::new(self.read(&call, answer.mutex())?, outcome))
+        Ok(Captured::new(call.read(answer.mutex())?, outcome))
     }
 
     /// Calls `refresh`.
@@ -140,11 +133,9 @@ impl Repository {
         request: &RefreshRequest,
     ) -> Result<Mutex, Error> {
         let (id, token) = (&request.id, request.token.map(FencingToken::get));
-        let call = Call::about("refresh", id);
-        let answer = self
+        let call = self.call(client, "refresh", Some(id));
+        let answer = call
             .decide(
-                client,
-                &call,
                 &self.refresh,
                 &[
                     (&id.group(), Type::TEXT),
@@ -157,12 +148,12 @@ impl Repository {
             )
             .await?;
         match answer.word.as_str() {
-            "refreshed" => self.read(&call, answer.mutex()),
+            "refreshed" => call.read(answer.mutex()),
             "not_held" => Err(Error::Lost {
                 id: id.clone(),
                 token: request.token,
             }),
-            _ => Err(self.refused(&call, &answer)),
+            _ => Err(call.refused(&answer)),
         }
     }
 
@@ -178,11 +169,9 @@ impl Repository {
         durable: bool,
     ) -> Result<Released, Error> {
         let (id, token) = (&request.id, request.token.map(FencingToken::get));
-        let call = Call::about("release", id);
-        let answer = self
+        let call = self.call(client, "release", Some(id));
+        let answer = call
             .decide(
-                client,
-                &call,
                 &self.release,
                 &[
                     (&id.group(), Type::TEXT),
@@ -195,11 +184,9 @@ impl Repository {
             )
             .await?;
         match answer.word.as_str() {
-            "released" => Ok(Released::Released(Box::new(
-                self.read(&call, answer.mutex())?,
-            ))),
+            "released" => Ok(Released::Released(Box::new(call.read(answer.mutex())?))),
             "not_held" => Ok(Released::NotHeld),
-            _ => Err(self.refused(&call, &answer)),
+            _ => Err(call.refused(&answer)),
         }
     }
 
@@ -213,11 +200,9 @@ impl Repository {
         request: &StateRequest,
     ) -> Result<Observed<MutexState>, Error> {
         let id = &request.id;
-        let call = Call::about("request", id);
-        let answer = self
+        let call = self.call(client, "request", Some(id));
+        let answer = call
             .decide(
-                client,
-                &call,
                 &self.request,
                 &[
                     (&id.group(), Type::TEXT),
@@ -229,9 +214,9 @@ impl Repository {
             .await?;
         let value = match answer.word.as_str() {
             "free" => MutexState::Free,
-            "captured_by_me" => MutexState::CapturedByMe(self.read(&call, answer.mutex())?),
-            "captured_by_other" => MutexState::CapturedByOther(self.read(&call, answer.mutex())?),
-            _ => return Err(self.refused(&call, &answer)),
+            "captured_by_me" => MutexState::CapturedByMe(call.read(answer.mutex())?),
+            "captured_by_other" => MutexState::CapturedByOther(call.read(answer.mutex())?),
+            _ => return Err(call.refused(&answer)),
         };
         Ok(Observed {
             value,
@@ -248,7 +233,7 @@ impl Repository {
         client: &C,
         query: &MutexQuery,
     ) -> Result<Page, Error> {
-        let call = Call::named("list");
+        let call = self.call(client, "list", None);
         let start = i64::try_from(query.start).unwrap_or(i64::MAX);
         let page_size = query.page_size.map_or(-1, i64::from);
         let after = query.after.as_ref();
@@ -265,10 +250,10 @@ impl Repository {
             (&after_id, Type::TEXT),
             (&after_permit, Type::INT4),
         ]);
-        let rows = self.query(client, &call, &self.list, &parameters).await?;
+        let rows = call.rows(&self.list, &parameters).await?;
         let mutexes = rows
             .iter()
-            .map(|row| self.read(&call, row::mutex(row, 0)))
+            .map(|row| call.read(row::mutex(row, 0)))
             .collect::<Result<Vec<Mutex>, Error>>()?;
         Ok(Page::new(mutexes, query))
     }
@@ -282,9 +267,8 @@ impl Repository {
         client: &C,
         query: &MutexQuery,
     ) -> Result<u64, Error> {
-        let call = Call::named("count");
-        self.number(client, &call, &self.list_count, &filters(query))
-            .await
+        let call = self.call(client, "count", None);
+        call.number(&self.list_count, &filters(query)).await
     }
 
     /// Calls `evict`, and says whether the hold was removed.
@@ -298,9 +282,8 @@ impl Repository {
         token: FencingToken,
     ) -> Result<bool, Error> {
         let answer = self
+            .call(client, "evict", Some(id))
             .decide(
-                client,
-                &Call::about("evict", id),
                 &self.evict,
                 &[
                     (&id.group(), Type::TEXT),
@@ -326,11 +309,9 @@ impl Repository {
     ) -> Result<(), Error> {
         let call = Call {
             token: Some(token),
-            ..Call::about("fence", id)
+            ..self.call(client, "fence", Some(id))
         };
-        self.one_row(
-            client,
-            &call,
+        call.one_row(
             &self.fence,
             &[
                 (&id.group(), Type::TEXT),
@@ -354,11 +335,9 @@ impl Repository {
         request: &ForceReleaseRequest,
     ) -> Result<ForceReleased, Error> {
         let (id, token) = (&request.id, request.token.map(FencingToken::get));
-        let call = Call::about("force_release", id);
-        let answer = self
+        let call = self.call(client, "force_release", Some(id));
+        let answer = call
             .decide(
-                client,
-                &call,
                 &self.force_release,
                 &[
                     (&id.group(), Type::TEXT),
@@ -371,10 +350,10 @@ impl Repository {
             .await?;
         match answer.word.as_str() {
             "released" => Ok(ForceReleased::Released(Box::new(
-                self.read(&call, answer.mutex())?,
+                call.read(answer.mutex())?,
             ))),
             "not_held" => Ok(ForceReleased::NotHeld),
-            _ => Err(self.refused(&call, &answer)),
+            _ => Err(call.refused(&answer)),
         }
     }
 
@@ -383,7 +362,8 @@ impl Repository {
     /// # Errors
     /// All that the database can answer with.
     pub async fn sweep<C: GenericClient + Sync>(&self, client: &C) -> Result<u64, Error> {
-        self.number(client, &Call::named("sweep"), &self.sweep, &[])
+        self.call(client, "sweep", None)
+            .number(&self.sweep, &[])
             .await
     }
 
@@ -395,9 +375,8 @@ impl Repository {
         &self,
         client: &C,
     ) -> Result<u64, Error> {
-        let call = Call::named("connecting");
-        self.number(client, &call, &self.ensure_generation, &[])
-            .await
+        let call = self.call(client, "connecting", None);
+        call.number(&self.ensure_generation, &[]).await
     }
 
     /// Reads the server's clock.
@@ -408,125 +387,23 @@ impl Repository {
         &self,
         client: &C,
     ) -> Result<chrono::DateTime<chrono::Utc>, Error> {
-        let call = Call::named("reading the clock");
-        let row = self
-            .one_row(client, &call, "select clock_timestamp()", &[])
-            .await?;
-        self.read(&call, row::time(&row, 0))
+        let call = self.call(client, "reading the clock", None);
+        let row = call.one_row("select clock_timestamp()", &[]).await?;
+        call.read(row::time(&row, 0))
     }
 
-    async fn decide<C: GenericClient + Sync>(
-        &self,
-        client: &C,
-        call: &Call<'_>,
-        statement: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Outcome, Error> {
-        let row = self.one_row(client, call, statement, parameters).await?;
-        self.read(call, Outcome::read(row))
-    }
-
-    async fn number<C: GenericClient + Sync>(
-        &self,
-        client: &C,
-        call: &Call<'_>,
-        statement: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<u64, Error> {
-        let row = self.one_row(client, call, statement, parameters).await?;
-        let number: i64 = self.read(call, row.try_get(0))?;
-        u64::try_from(number).map_err(|_| Error::Protocol {
-            operation: call.operation,
-            reason: format!("{number} is no count"),
-        })
-    }
-
-    async fn one_row<C: GenericClient + Sync>(
-        &self,
-        client: &C,
-        call: &Call<'_>,
-        statement: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Row, Error> {
-        let mut rows = self.query(client, call, statement, parameters).await?;
-        match (rows.pop(), rows.is_empty()) {
-            (Some(row), true) => Ok(row),
-            _ => Err(Error::Protocol {
-                operation: call.operation,
-                reason: "it is not one row".to_owned(),
-            }),
-        }
-    }
-
-    async fn query<C: GenericClient + Sync>(
-        &self,
-        client: &C,
-        call: &Call<'_>,
-        statement: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Vec<Row>, Error> {
-        client
-            .query_typed(statement, parameters)
-            .await
-            .map_err(|error| call.failure(&self.schema).translate(error))
-    }
-
-    fn read<T>(&self, call: &Call<'_>, value: Result<T, row::Unreadable>) -> Result<T, Error> {
-        value.map_err(|error| Error::Protocol {
-            operation: call.operation,
-            reason: error.to_string(),
-        })
-    }
-
-    /// The error for an outcome that is not one of success: busy, or a word of a newer version's.
-    fn refused(&self, call: &Call<'_>, answer: &Outcome) -> Error {
-        match (answer.word.as_str(), call.id) {
-            ("busy", Some(id)) => match self.read(call, answer.mutex()) {
-                Ok(holder) => Error::Busy {
-                    id: id.clone(),
-                    holder: Box::new(holder),
-                    observed_at: answer.observed_at,
-                },
-                Err(error) => error,
-            },
-            (word, _) => Error::Protocol {
-                operation: call.operation,
-                reason: format!("outcome {word:?}"),
-            },
-        }
-    }
-}
-
-/// What is being asked, for errors.
-struct Call<'a> {
-    operation: &'static str,
-    id: Option<&'a MutexId>,
-    token: Option<FencingToken>,
-}
-
-impl<'a> Call<'a> {
-    fn about(operation: &'static str, id: &'a MutexId) -> Self {
-        Self {
+    fn call<'a, C: GenericClient + Sync>(
+        &'a self,
+        client: &'a C,
+        operation: &'static str,
+        id: Option<&'a MutexId>,
+    ) -> Call<'a, C> {
+        Call {
+            client,
+            schema: &self.schema,
             operation,
-            id: Some(id),
+            id,
             token: None,
-        }
-    }
-
-    fn named(operation: &'static str) -> Self {
-        Self {
-            operation,
-            id: None,
-            token: None,
-        }
-    }
-
-    fn failure<'b>(&'b self, schema: &'b SchemaName) -> Failure<'b> {
-        Failure {
-            operation: self.operation,
-            id: self.id,
-            token: self.token,
-            schema,
         }
     }
 }

@@ -1,0 +1,104 @@
+use tokio_postgres::{
+    GenericClient, Row,
+    types::{ToSql, Type},
+};
+
+use super::{
+    SchemaName,
+    row::{Outcome, Unreadable},
+    sqlstate::Failure,
+};
+use crate::domain::{Error, FencingToken, MutexId};
+
+/// A value for a place in a statement, and its type: statements are not prepared, so nobody asks
+/// the server.
+pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// One call of one function: where it is sent, and what errors need to know about it.
+pub(super) struct Call<'a, C> {
+    pub(super) client: &'a C,
+    pub(super) schema: &'a SchemaName,
+    pub(super) operation: &'static str,
+    pub(super) id: Option<&'a MutexId>,
+    pub(super) token: Option<FencingToken>,
+}
+
+impl<C: GenericClient + Sync> Call<'_, C> {
+    /// Asks for a decision.
+    pub(super) async fn decide(
+        &self,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Outcome, Error> {
+        self.read(Outcome::read(self.one_row(statement, parameters).await?))
+    }
+
+    /// Asks for a count.
+    pub(super) async fn number(
+        &self,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<u64, Error> {
+        let row = self.one_row(statement, parameters).await?;
+        let number: i64 = self.read(row.try_get(0))?;
+        u64::try_from(number).map_err(|_| self.senseless(format!("{number} is no count")))
+    }
+
+    /// Asks for one row.
+    pub(super) async fn one_row(
+        &self,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Row, Error> {
+        let mut rows = self.rows(statement, parameters).await?;
+        match (rows.pop(), rows.is_empty()) {
+            (Some(row), true) => Ok(row),
+            _ => Err(self.senseless("it is not one row".to_owned())),
+        }
+    }
+
+    /// Asks for rows.
+    pub(super) async fn rows(
+        &self,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, Error> {
+        let failure = Failure {
+            operation: self.operation,
+            id: self.id,
+            token: self.token,
+            schema: self.schema,
+        };
+        self.client
+            .query_typed(statement, parameters)
+            .await
+            .map_err(|error| failure.translate(error))
+    }
+
+    /// What was read from a row, or why it could not be.
+    pub(super) fn read<T>(&self, value: Result<T, Unreadable>) -> Result<T, Error> {
+        value.map_err(|error| self.senseless(error.to_string()))
+    }
+
+    /// The error for an outcome that is not one of success: busy, or a word of a newer version's.
+    pub(super) fn refused(&self, answer: &Outcome) -> Error {
+        match (answer.word.as_str(), self.id) {
+            ("busy", Some(id)) => match self.read(answer.mutex()) {
+                Ok(holder) => Error::Busy {
+                    id: id.clone(),
+                    holder: Box::new(holder),
+                    observed_at: answer.observed_at,
+                },
+                Err(error) => error,
+            },
+            (word, _) => self.senseless(format!("outcome {word:?}")),
+        }
+    }
+
+    fn senseless(&self, reason: String) -> Error {
+        Error::Protocol {
+            operation: self.operation,
+            reason,
+        }
+    }
+}
