@@ -1,8 +1,9 @@
 -- The truth about mutexes: one row of mutex_model is one hold.
 --
 -- Every name in these files is unqualified. The migrator sets search_path to the schema it installs into, pg_temp last,
--- and functions keep that path (`set search_path from current`): the same text serves any schema, and a temporary table of
--- the caller's cannot stand in for ours.
+-- and the functions that programs call keep that path (`set search_path from current`): the same text serves any schema, and
+-- a temporary table of the caller's cannot stand in for ours. What they call in turn finds the path kept, and does without:
+-- keeping it costs about as much as a whole decision.
 
 -- Fencing tokens --------------------------------------------------------------------------------------------------------
 
@@ -27,7 +28,6 @@ comment on sequence fencing_token_sequence is 'Numbers the fencing tokens within
 -- Right at once after a promotion, when pg_control_checkpoint() still names the old timeline.
 create function current_timeline() returns integer
 language sql volatile parallel unsafe
-set search_path from current
 as $$
     select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer
 $$;
@@ -92,9 +92,9 @@ $$;
 comment on function ensure_generation() is
     'Raises the generation of fencing tokens if this is not the server that gave the last ones. Clients call it when they connect and migrate.';
 
-create function next_fencing_token() returns bigint
-language plpgsql volatile parallel unsafe security definer
-set search_path from current
+-- Called where the path is kept already: keeping it once more would cost more than the rest of this function.
+create function draw_fencing_token() returns bigint
+language plpgsql volatile parallel unsafe
 as $$
 declare
     current_generation bigint;
@@ -106,7 +106,18 @@ begin
     return (current_generation << 40) + nextval('fencing_token_sequence');
 end
 $$;
-comment on function next_fencing_token() is 'The next fencing token: larger than every one given before, also after a failover.';
+comment on function draw_fencing_token() is 'The next fencing token, for the functions of this schema.';
+
+create function next_fencing_token() returns bigint
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+begin
+    return draw_fencing_token();
+end
+$$;
+comment on function next_fencing_token() is
+    'The next fencing token: larger than every one given before, also after a failover. For rows that another program inserts.';
 
 -- Rules that end a hold -------------------------------------------------------------------------------------------------
 

@@ -67,7 +67,6 @@ comment on function mutex_key(text, text, text) is
 -- Called once the cheap test has failed: says which of the two it is.
 create function refuse_transaction() returns void
 language plpgsql volatile parallel unsafe
-set search_path from current
 as $$
 begin
     if pg_is_in_recovery() then
@@ -106,7 +105,6 @@ comment on function check_text(text, text, integer) is 'Raises PM003 if a text i
 
 create function check_call(mutex_group text, mutex_mode text, mutex_id text, owner_session text) returns void
 language plpgsql volatile parallel unsafe
-set search_path from current
 as $$
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
@@ -132,7 +130,6 @@ comment on function check_call(text, text, text, text) is
 
 create function check_rule(rule text, config text) returns void
 language plpgsql volatile parallel unsafe
-set search_path from current
 as $$
 begin
     if rule in ('', 'never') then

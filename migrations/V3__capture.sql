@@ -46,11 +46,11 @@ begin
         -- The token is drawn only when a row will be written: a refused try leaves no trace, not even in the sequence.
         insert into hold (mutex_group, mutex_mode, mutex_id,
                           owner_session, owner_host, owner_id, owner_login, owner_name,
-                          auto_release_rule, auto_release_config, captured_since, status_data, held_since)
+                          auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since)
         select capture.mutex_group, capture.mutex_mode, capture.mutex_id,
                capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
                coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
-               rule, config, decided_at, capture.status_data, decided_at
+               rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at
         where not exists (select from hold h
                           where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id)
         on conflict do nothing

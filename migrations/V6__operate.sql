@@ -3,7 +3,6 @@
 -- The one place that removes a hold against its holder's will: a rule that the database cannot judge has ended it, or a person has.
 create function remove_hold(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint, custom_rule_only boolean) returns hold_outcome
 language plpgsql volatile parallel unsafe
-set search_path from current
 as $$
 #variable_conflict use_column
 declare

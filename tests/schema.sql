@@ -255,11 +255,11 @@ begin
         -- The token is drawn only when a row will be written: a refused try leaves no trace, not even in the sequence.
         insert into hold (mutex_group, mutex_mode, mutex_id,
                           owner_session, owner_host, owner_id, owner_login, owner_name,
-                          auto_release_rule, auto_release_config, captured_since, status_data, held_since)
+                          auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since)
         select capture.mutex_group, capture.mutex_mode, capture.mutex_id,
                capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
                coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
-               rule, config, decided_at, capture.status_data, decided_at
+               rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at
         where not exists (select from hold h
                           where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id)
         on conflict do nothing
@@ -326,7 +326,6 @@ $function$
 CREATE OR REPLACE FUNCTION pgmutex.check_call(mutex_group text, mutex_mode text, mutex_id text, owner_session text)
  RETURNS void
  LANGUAGE plpgsql
- SET search_path TO 'pgmutex', 'pg_temp'
 AS $function$
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
@@ -352,7 +351,6 @@ $function$
 CREATE OR REPLACE FUNCTION pgmutex.check_rule(rule text, config text)
  RETURNS void
  LANGUAGE plpgsql
- SET search_path TO 'pgmutex', 'pg_temp'
 AS $function$
 begin
     if rule in ('', 'never') then
@@ -396,9 +394,24 @@ $function$
 CREATE OR REPLACE FUNCTION pgmutex.current_timeline()
  RETURNS integer
  LANGUAGE sql
- SET search_path TO 'pgmutex', 'pg_temp'
 AS $function$
     select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer
+$function$
+
+-- The next fencing token, for the functions of this schema.
+CREATE OR REPLACE FUNCTION pgmutex.draw_fencing_token()
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    current_generation bigint;
+begin
+    select t.generation into current_generation from token_generation t where t.timeline = current_timeline();
+    if not found then
+        current_generation := ensure_generation();
+    end if;
+    return (current_generation << 40) + nextval('fencing_token_sequence');
+end
 $function$
 
 -- Raises the generation of fencing tokens if this is not the server that gave the last ones. Clients call it when they connect and migrate.
@@ -575,21 +588,15 @@ AS $function$
         31638917211252088)  -- the bytes of 'pgmutex': keys that an application makes for itself do not meet ours by accident
 $function$
 
--- The next fencing token: larger than every one given before, also after a failover.
+-- The next fencing token: larger than every one given before, also after a failover. For rows that another program inserts.
 CREATE OR REPLACE FUNCTION pgmutex.next_fencing_token()
  RETURNS bigint
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
 AS $function$
-declare
-    current_generation bigint;
 begin
-    select t.generation into current_generation from token_generation t where t.timeline = current_timeline();
-    if not found then
-        current_generation := ensure_generation();
-    end if;
-    return (current_generation << 40) + nextval('fencing_token_sequence');
+    return draw_fencing_token();
 end
 $function$
 
@@ -658,7 +665,6 @@ $function$
 CREATE OR REPLACE FUNCTION pgmutex.refuse_transaction()
  RETURNS void
  LANGUAGE plpgsql
- SET search_path TO 'pgmutex', 'pg_temp'
 AS $function$
 begin
     if pg_is_in_recovery() then
@@ -742,7 +748,6 @@ $function$
 CREATE OR REPLACE FUNCTION pgmutex.remove_hold(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint, custom_rule_only boolean)
  RETURNS pgmutex.hold_outcome
  LANGUAGE plpgsql
- SET search_path TO 'pgmutex', 'pg_temp'
 AS $function$
 #variable_conflict use_column
 declare
