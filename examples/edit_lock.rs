@@ -7,8 +7,8 @@
 use std::error::Error;
 
 use pgmutex::{
-    MutexId, MutexOwner, MutexState, Mutexes, Result, private_server::database_url_or_private,
-    with_owner,
+    CaptureOutcome, MutexId, MutexOwner, MutexState, Mutexes, Result,
+    private_server::database_url_or_private, with_owner,
 };
 
 /// A lock on the editing of objects.
@@ -34,9 +34,17 @@ impl EditLock {
         if let Some(mutex) = self.mutexes.request(&id).await?.mutex() {
             return Ok(Some(mutex.owner.name().to_owned()));
         }
-        match self.mutexes.capture(&id).status_data(request).await {
-            Ok(_) => Ok(None),
-            // Someone was faster, between the look and the capture.
+        match self.mutexes.capture(&id).await {
+            // Another request of this session was faster, between the look and the capture.
+            Ok(mutex) if mutex.outcome == CaptureOutcome::Refreshed => {
+                Ok(Some(mutex.owner.name().to_owned()))
+            }
+            Ok(mutex) => {
+                let mine = self.mutexes.refresh(&id).token(mutex.fencing_token);
+                mine.status_data(request).await?;
+                Ok(None)
+            }
+            // Another session was.
             Err(pgmutex::Error::Busy { holder, .. }) => Ok(Some(holder.owner.name().to_owned())),
             Err(error) => Err(error),
         }

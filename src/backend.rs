@@ -18,6 +18,8 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 
 /// [`SessionBackend`](crate::SessionBackend) in the process. All backends answer alike; one suite
 /// of tests runs against each.
 ///
+/// An application can wrap one of them, or keep mutexes in a place of its own.
+///
 /// Requests are checked before they come here; a backend may be handed only names, owners and rules
 /// that are valid.
 pub trait MutexBackend: fmt::Debug + Send + Sync {

@@ -29,6 +29,7 @@ pub use postgres::{
 pub use session::SessionBackend;
 
 // The crates whose types are part of this one's face, in the versions that fit.
+pub use chrono;
 pub use deadpool_postgres;
 pub use refinery;
 pub use tokio_postgres;

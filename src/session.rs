@@ -177,17 +177,15 @@ fn capture(
         None => {}
     }
     let auto_release = request.auto_release.clone().unwrap_or_default();
-    let mutex = Mutex {
-        id: request.id.clone(),
-        owner: request.owner.clone(),
-        expires_at: auto_release.ends_at(now),
+    let token = FencingToken::new(LAST_TOKEN.fetch_add(1, Ordering::Relaxed) + 1);
+    let mut mutex = Mutex::new(
+        request.id.clone(),
+        request.owner.clone(),
         auto_release,
-        captured_since: now,
-        status_data: request.status_data.clone(),
-        fencing_token: FencingToken::new(LAST_TOKEN.fetch_add(1, Ordering::Relaxed) + 1),
-        permit: 0,
-        held_since: now,
-    };
+        token,
+        now,
+    );
+    mutex.status_data.clone_from(&request.status_data);
     holds.insert(request.id.clone(), mutex.clone());
     Ok(Captured::new(mutex, outcome))
 }

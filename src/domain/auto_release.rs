@@ -142,7 +142,7 @@ impl AutoRelease {
     /// When a hold captured or refreshed at this time is over: `None` if the rule is not one of
     /// time. The database's function `rule_ends_at` gives the same answers; a moment beyond
     /// what [`DateTime`] can say is its first or last.
-    pub(crate) fn ends_at(&self, captured_since: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub fn ends_at(&self, captured_since: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Never | Self::Custom { .. } => None,
             Self::Deadline(deadline) => Some(*deadline),

@@ -30,6 +30,27 @@ pub struct Mutex {
 }
 
 impl Mutex {
+    /// An exclusive hold that begins at this time, as a backend makes it.
+    pub fn new(
+        id: MutexId,
+        owner: MutexOwner,
+        auto_release: AutoRelease,
+        fencing_token: FencingToken,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            owner,
+            captured_since: now,
+            status_data: None,
+            fencing_token,
+            permit: 0,
+            held_since: now,
+            expires_at: auto_release.ends_at(now),
+            auto_release,
+        }
+    }
+
     /// Whether this owner holds it (the strict comparison, of sessions).
     pub fn check_owner(&self, owner: &MutexOwner) -> bool {
         self.owner.is_same(owner)

@@ -107,8 +107,9 @@ impl MutexQuery {
         self
     }
 
-    /// Whether a hold fits the filters, time apart.
-    pub(crate) fn fits(&self, mutex: &Mutex) -> bool {
+    /// Whether a hold fits the filters: what a backend asks of each. Whether it is over, and which
+    /// page it is on, is another matter.
+    pub fn fits(&self, mutex: &Mutex) -> bool {
         let fits = |filter: &Option<String>, value: &str| {
             filter.as_ref().is_none_or(|wanted| wanted == value)
         };
@@ -138,8 +139,8 @@ pub struct Page {
 }
 
 impl Page {
-    /// The page that these holds make, in answer to this query.
-    pub(crate) fn new(mutexes: Vec<Mutex>, query: &MutexQuery) -> Self {
+    /// The page that these holds make, in answer to this query, as a backend gives it.
+    pub fn new(mutexes: Vec<Mutex>, query: &MutexQuery) -> Self {
         let full = query
             .page_size
             .is_some_and(|size| usize::try_from(size).is_ok_and(|size| mutexes.len() >= size));

@@ -15,7 +15,8 @@ pub struct Captured {
 }
 
 impl Captured {
-    pub(crate) fn new(mutex: Mutex, outcome: CaptureOutcome) -> Self {
+    /// A capture, as a backend answers it.
+    pub fn new(mutex: Mutex, outcome: CaptureOutcome) -> Self {
         Self { mutex, outcome }
     }
 
@@ -44,6 +45,9 @@ pub enum CaptureOutcome {
     /// The mutex was free.
     Captured,
     /// This owner already held it: its time has started again, and it keeps its fencing token.
+    ///
+    /// Also the answer where the connection broke in the middle of a capture that had in fact
+    /// succeeded, and was repeated.
     Refreshed,
     /// It was captured; a hold whose rule was over made way. The earlier holder may not know yet.
     Evicted(Evicted),
@@ -62,7 +66,8 @@ pub struct Evicted {
 }
 
 impl Evicted {
-    pub(crate) fn new(session_id: String, name: String, fencing_token: FencingToken) -> Self {
+    /// The hold of this owner, as a backend names it.
+    pub fn new(session_id: String, name: String, fencing_token: FencingToken) -> Self {
         Self {
             session_id,
             name,

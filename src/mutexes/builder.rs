@@ -36,7 +36,7 @@ impl MutexesBuilder {
         self
     }
 
-    /// Longest that one call may take. Default: 15 s; see [`PostgresSettings::call_timeout`].
+    /// Longest that a call may take to be answered. Default: 15 s; see [`PostgresSettings::call_timeout`].
     pub fn call_timeout(mut self, call_timeout: Duration) -> Self {
         self.settings.call_timeout = call_timeout;
         self
@@ -55,7 +55,8 @@ impl MutexesBuilder {
         self
     }
 
-    /// Makes a custom auto-release rule known.
+    /// Makes a custom auto-release rule known; the last one of a code counts. A rule with the code
+    /// of a built-in one is never asked.
     pub fn auto_release_rule(mut self, rule: impl AutoReleaseRule + 'static) -> Self {
         self.rules.add(Arc::new(rule));
         self
@@ -73,14 +74,14 @@ impl MutexesBuilder {
         }
     }
 
-    /// Uses this pool: see [`Mutexes::new`].
+    /// Uses this pool, which completes the building: see [`Mutexes::new`].
     pub fn pool(self, pool: Pool) -> Mutexes {
         let postgres = PostgresBackend::new(pool, self.schema.clone(), self.settings.clone());
         let default = Arc::new(postgres.clone());
         self.with(Some(postgres), default)
     }
 
-    /// Uses another backend by default, and no PostgreSQL: for tests of an application without a
+    /// Uses another backend by default, and no PostgreSQL, which completes the building: for tests of an application without a
     /// database.
     pub fn backend(self, backend: impl MutexBackend + 'static) -> Mutexes {
         self.with(None, Arc::new(backend))

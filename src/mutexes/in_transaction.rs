@@ -61,12 +61,17 @@ impl InTransaction<'_> {
 
     /// As [`Mutexes::list`], with what the transaction itself has done.
     pub async fn list(&self, query: &MutexQuery) -> Result<Page> {
-        match (&self.transaction, &query.group) {
-            (Some(transaction), Some(group)) if !self.mutexes.parts.routes.is_routed(group) => {
-                transaction.list(query).await
-            }
-            (Some(transaction), None) => transaction.list(query).await,
+        match &self.transaction {
+            Some(transaction) if !self.goes_elsewhere(query) => transaction.list(query).await,
             _ => self.mutexes.list(query).await,
+        }
+    }
+
+    /// As [`Mutexes::count`], with what the transaction itself has done.
+    pub async fn count(&self, query: &MutexQuery) -> Result<u64> {
+        match &self.transaction {
+            Some(transaction) if !self.goes_elsewhere(query) => transaction.count(query).await,
+            _ => self.mutexes.count(query).await,
         }
     }
 
@@ -111,6 +116,14 @@ impl InTransaction<'_> {
                         .into(),
             }),
         }
+    }
+
+    fn goes_elsewhere(&self, query: &MutexQuery) -> bool {
+        let routes = &self.mutexes.parts.routes;
+        query
+            .group
+            .as_ref()
+            .is_some_and(|group| routes.is_routed(group))
     }
 
     fn backend(&self, id: &MutexId) -> &dyn MutexBackend {

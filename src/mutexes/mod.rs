@@ -218,7 +218,7 @@ impl Mutexes {
         Ok(swept)
     }
 
-    /// The same verbs inside a transaction of the caller's: what they do commits or rolls back with
+    /// The verbs inside a transaction of the caller's: what they do commits or rolls back with
     /// the caller's own data. The transaction must be read committed.
     ///
     /// ```no_run

@@ -9,11 +9,15 @@ use std::{
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool, PoolError};
 use scopeguard::ScopeGuard;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::IsolationLevel;
 
 use super::{
-    MigrationReport, Repository, SchemaName, SchemaStatus, migrate, operation::*, sqlstate::Failure,
+    MigrationReport, Repository, SchemaName, SchemaStatus,
+    in_words::{InWords, in_words},
+    migrate,
+    operation::*,
+    sqlstate::Failure,
 };
 use crate::{
     backend::{
@@ -28,13 +32,14 @@ use crate::{
 
 /// How a [`PostgresBackend`] deals with time.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PostgresSettings {
-    /// Longest that one call may take, waiting for a pooled connection included; then its outcome
-    /// is said to be unknown. Default: 15 s. (A call waits up to 5 s for other transactions
-    /// that decide about the same mutex.)
+    /// Longest that a call may take to be answered, waiting for a pooled connection included; then
+    /// its outcome is said to be unknown. Default: 15 s. (A call waits up to 5 s for other
+    /// transactions that decide about the same mutex.)
     pub call_timeout: Duration,
-    /// For how long a call whose outcome is unknown is repeated to learn it, for example while the
-    /// server restarts. 0 switches this off. Default: 5 s.
+    /// For how long after that a call whose outcome is unknown is repeated to learn it, for example
+    /// while the server restarts. 0 switches this off. Default: 5 s.
     pub settle_timeout: Duration,
 }
 
@@ -86,13 +91,12 @@ impl PostgresBackend {
         &self.repository
     }
 
-    /// Takes a connection from the pool.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] if there is none within the call timeout.
-    pub(crate) async fn connection(&self) -> Result<Object, Error> {
-        match timeout(self.settings.call_timeout, self.pool.get()).await {
-            Ok(Ok(connection)) => Ok(connection),
+    /// Borrows a connection from the pool. It goes back only by [`give_back`]; dropped in any other
+    /// way (an error of the connection, a cancelled future) it may be in the middle of a reply or a
+    /// transaction, and is closed.
+    async fn borrow(&self, limit: Duration) -> Result<Loan, Error> {
+        match timeout(limit, self.pool.get()).await {
+            Ok(Ok(connection)) => Ok(scopeguard::guard(connection, close)),
             Ok(Err(error)) => Err(unavailable(error)),
             Err(elapsed) => Err(Error::Unavailable {
                 source: elapsed.into(),
@@ -102,22 +106,36 @@ impl PostgresBackend {
 
     /// Brings the schema up to date.
     pub(crate) async fn migrate(&self) -> Result<MigrationReport, Error> {
-        let mut connection = self.connection().await?;
-        migrate::migrate(&mut connection, &self.repository).await
+        let mut connection = self.borrow(self.settings.call_timeout).await?;
+        let report = migrate::migrate(&mut connection, &self.repository).await?;
+        give_back(connection);
+        Ok(report)
     }
 
     /// Says what migrating would do.
     pub(crate) async fn schema_status(&self) -> Result<SchemaStatus, Error> {
-        let mut connection = self.connection().await?;
-        migrate::schema_status(&mut connection, self.repository.schema()).await
+        let limit = self.settings.call_timeout;
+        let look = async {
+            let mut connection = self.borrow(limit).await?;
+            let schema = self.repository.schema();
+            let status = migrate::schema_status(&mut connection, schema).await?;
+            give_back(connection);
+            Ok(status)
+        };
+        timeout(limit, look).await.unwrap_or_else(|elapsed| {
+            Err(Error::Unavailable {
+                source: elapsed.into(),
+            })
+        })
     }
 
-    /// Runs the application's migrations.
+    /// Runs the application's migrations. Their connection is closed afterwards: nobody knows what
+    /// settings they left in its session.
     pub(crate) async fn run_migrations(
         &self,
         runner: &refinery::Runner,
     ) -> Result<MigrationReport, Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.borrow(self.settings.call_timeout).await?;
         migrate::run_migrations(&mut connection, runner).await
     }
 
@@ -138,38 +156,42 @@ impl PostgresBackend {
 
     /// Makes one call, and repeats it while its outcome is unknown.
     async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, Error> {
-        let mut unknown: Option<(Instant, Error)> = None;
+        let error = match self.attempt(&operation, self.settings.call_timeout).await {
+            Err(error @ Error::OutcomeUnknown { .. }) if operation.is_repeatable() => error,
+            settled => return settled,
+        };
+        tracing::warn!(operation = O::NAME, %error, "outcome unknown; repeating the call to learn it");
+        let since = Instant::now();
         let mut pause = Duration::from_millis(50);
         loop {
-            match (self.attempt(&operation).await, unknown.take()) {
-                (Err(error @ Error::OutcomeUnknown { .. }), earlier)
-                    if operation.is_repeatable() =>
-                {
-                    let since = earlier.map_or_else(Instant::now, |(since, _)| since);
-                    unknown = Some((since, error));
-                }
-                // Not reached this time, but what was sent before may have been carried out.
-                (Err(Error::Unavailable { .. }), Some(earlier)) => unknown = Some(earlier),
-                (settled, _) => return settled,
+            let left = || {
+                let settle_timeout = self.settings.settle_timeout;
+                settle_timeout.saturating_sub(since.elapsed())
+            };
+            if left() <= pause {
+                return Err(error);
             }
-            if let Some((since, error)) = unknown.take() {
-                if since.elapsed() + pause > self.settings.settle_timeout {
-                    return Err(error);
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+            match self.attempt(&operation, left()).await {
+                // Only these answers say what became of the first attempt. Any other may be about
+                // the repetition alone: refused while the first one is still under way, say, or by
+                // a standby that is being promoted.
+                settled @ (Ok(_) | Err(Error::Busy { .. } | Error::Lost { .. })) => return settled,
+                Err(unsettled) => {
+                    tracing::debug!(operation = O::NAME, %unsettled, "not settled yet");
                 }
-                tracing::warn!(operation = O::NAME, %error, "outcome unknown; repeating the call to learn it");
-                sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(1));
-                unknown = Some((since, error));
             }
         }
     }
 
-    async fn attempt<O: Operation>(&self, operation: &O) -> Result<O::Output, Error> {
-        let deadline = Instant::now() + self.settings.call_timeout;
-        let mut connection =
-            scopeguard::guard(self.connection().await?, |mid_conversation: Object| {
-                drop(Object::take(mid_conversation));
-            });
+    async fn attempt<O: Operation>(
+        &self,
+        operation: &O,
+        limit: Duration,
+    ) -> Result<O::Output, Error> {
+        let started = Instant::now();
+        let mut connection = self.borrow(limit).await?;
         let conversation = async {
             if !self.begins_elsewhere.load(Ordering::Relaxed) {
                 let client: &tokio_postgres::Client = &connection;
@@ -188,7 +210,7 @@ impl PostgresBackend {
             }
             self.in_read_committed(&mut connection, operation).await
         };
-        let answer = match timeout_at(deadline, conversation).await {
+        let answer = match timeout(limit.saturating_sub(started.elapsed()), conversation).await {
             Ok(answer) => answer,
             Err(elapsed) => Err(Error::OutcomeUnknown {
                 operation: O::NAME,
@@ -196,7 +218,7 @@ impl PostgresBackend {
             }),
         };
         if !matches!(answer, Err(Error::OutcomeUnknown { .. })) {
-            drop(ScopeGuard::into_inner(connection));
+            give_back(connection);
         }
         answer
     }
@@ -232,9 +254,32 @@ impl PostgresBackend {
     }
 }
 
+/// A pooled connection on loan.
+type Loan = ScopeGuard<Object, fn(Object)>;
+
+fn close(connection: Object) {
+    drop(Object::take(connection));
+}
+
+fn give_back(loan: Loan) {
+    drop(ScopeGuard::into_inner(loan));
+}
+
+/// Why no connection could be had: for good, or for now.
 fn unavailable(error: PoolError) -> Error {
-    Error::Unavailable {
-        source: error.into(),
+    let reason = in_words(&error);
+    let sqlstate = match &error {
+        PoolError::Backend(error) => error.code().map_or("", |code| code.code()),
+        _ => "",
+    };
+    match sqlstate {
+        // Class 28: invalid authorization.
+        code if code.starts_with("28") => Error::PermissionDenied { reason },
+        // invalid_catalog_name: there is no such database.
+        "3D000" => Error::InvalidUrl { reason },
+        _ => Error::Unavailable {
+            source: InWords::boxed(error),
+        },
     }
 }
 

@@ -56,6 +56,11 @@ fn configured(rest: &str, demand: TlsDemand) -> Result<Config, Error> {
         reason: std::error::Error::source(&error)
             .map_or_else(|| error.to_string(), ToString::to_string),
     })?;
+    if config.get_hosts().is_empty() {
+        return Err(Error::InvalidUrl {
+            reason: "it names no host".to_owned(),
+        });
+    }
     config.ssl_mode(match demand {
         TlsDemand::Disable => SslMode::Disable,
         TlsDemand::Prefer => SslMode::Prefer,

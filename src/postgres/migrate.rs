@@ -1,9 +1,10 @@
 use refinery::{Migration, Runner};
-use tokio_postgres::{Client, IsolationLevel};
+use tokio_postgres::{Client, IsolationLevel, error::Severity};
 
 use super::{
     Repository, SchemaName,
     history::{MigrationTransaction, StepError},
+    in_words::in_words,
 };
 use crate::domain::Error;
 
@@ -155,7 +156,7 @@ async fn run(
         .run_async(transaction)
         .await
         .map_err(|error| Error::Migration {
-            reason: with_sources(&error),
+            reason: in_words(&error),
             source: Some(error.into()),
         })?;
     Ok(MigrationReport {
@@ -226,24 +227,32 @@ fn name(migration: &Migration) -> String {
     format!("V{}__{}", migration.version(), migration.name())
 }
 
+/// The error for a step of ours that failed. Nothing had been committed.
 fn failed(error: StepError) -> Error {
-    Error::Migration {
-        reason: error.to_string(),
-        source: Some(error.into()),
+    let StepError::Database(cause) = &error else {
+        return Error::Migration {
+            reason: error.to_string(),
+            source: Some(error.into()),
+        };
+    };
+    let reason = error.to_string();
+    let answer = cause.as_db_error();
+    let code = answer.map_or("", |answer| answer.code().code());
+    let gone = answer.is_none_or(|answer| {
+        matches!(
+            answer.parsed_severity(),
+            Some(Severity::Fatal | Severity::Panic)
+        )
+    });
+    match code {
+        "42501" => Error::PermissionDenied { reason },
+        "25006" => Error::ReadOnly { reason },
+        _ if gone => Error::Unavailable {
+            source: error.into(),
+        },
+        _ => Error::Migration {
+            reason,
+            source: Some(error.into()),
+        },
     }
-}
-
-/// refinery's message names the migration, its source what was wrong.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -5,6 +5,7 @@ mod call;
 mod connect;
 mod connection_string;
 mod history;
+mod in_words;
 mod migrate;
 mod operation;
 mod repository;

@@ -1,8 +1,8 @@
 //! The one table that turns what the server and the driver report into this crate's errors.
 
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, Severity};
 
-use super::SchemaName;
+use super::{SchemaName, in_words::InWords};
 use crate::domain::{Error, FencingToken, MutexId};
 
 /// What an SQLSTATE means here.
@@ -61,9 +61,19 @@ impl Failure<'_> {
         let Some(answer) = error.as_db_error() else {
             return Error::OutcomeUnknown {
                 operation: self.operation,
-                source: error.into(),
+                source: InWords::boxed(error),
             };
         };
+        // The server has closed the connection, whatever else it says.
+        if matches!(
+            answer.parsed_severity(),
+            Some(Severity::Fatal | Severity::Panic)
+        ) {
+            return Error::OutcomeUnknown {
+                operation: self.operation,
+                source: InWords::boxed(error),
+            };
+        }
         let sqlstate = answer.code().code().to_owned();
         let reason = sentence(answer);
         let meaning = TABLE
@@ -89,7 +99,7 @@ impl Failure<'_> {
             (Some(Meaning::PermissionDenied), _) => Error::PermissionDenied { reason },
             (Some(Meaning::ConnectionLost), _) => Error::OutcomeUnknown {
                 operation: self.operation,
-                source: error.into(),
+                source: InWords::boxed(error),
             },
             (Some(Meaning::Contended | Meaning::Lost), None) | (None, _) => Error::Database {
                 sqlstate,

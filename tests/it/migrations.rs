@@ -120,10 +120,7 @@ async fn after_a_migrator_killed_half_way_the_next_one_completes() {
         .await;
     let error = killed.await.unwrap().unwrap_err();
     assert!(
-        matches!(
-            error,
-            Error::Migration { .. } | Error::OutcomeUnknown { .. }
-        ),
+        matches!(error, Error::Migration { .. } | Error::Unavailable { .. }),
         "{error:?}"
     );
     stuck_backend(&observer).await;
@@ -295,6 +292,34 @@ async fn a_role_that_may_not_create_can_still_find_everything_done() {
     session
         .run(&format!("drop owned by {role} cascade; drop role {role}"))
         .await;
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_even_look_is_told_so() {
+    let database = Database::fresh().await;
+    let (role, url) = database.role("").await;
+    let error = Mutexes::connect(&url).await.unwrap_err();
+    assert!(matches!(error, Error::PermissionDenied { .. }), "{error:?}");
+    let drop = format!("drop role {role}");
+    database.session().await.run(&drop).await;
+}
+
+#[tokio::test]
+async fn what_an_applications_migration_leaves_in_its_session_goes_with_it() {
+    let database = Database::fresh().await;
+    let pool = pgmutex::pool_for_url(database.url()).unwrap();
+    let mutexes = Mutexes::new(pool.clone());
+    let careless = Runner::new(&[migration(
+        "V1__dump",
+        "select set_config('statement_timeout', '7s', false)",
+    )]);
+    mutexes.run_migrations(&careless).await.unwrap();
+    let client = pool.get().await.unwrap();
+    let row = client
+        .query_one("show statement_timeout", &[])
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, String>(0), "0");
 }
 
 #[tokio::test]

@@ -331,3 +331,82 @@ async fn a_commit_that_its_standby_was_not_waited_for_is_not_taken_for_a_success
     let captured = call.await.unwrap().unwrap();
     assert_eq!(captured.outcome, CaptureOutcome::Refreshed);
 }
+
+/// A capture that waits at its commit is not known to have failed because its repetition meets it.
+#[tokio::test]
+async fn an_unknown_outcome_is_not_settled_by_what_the_repetition_runs_into() {
+    let database = Database::fresh().await;
+    let proxy = Proxy::in_front_of(database.url()).await;
+    let mutexes = Mutexes::builder()
+        .settle_timeout(Duration::from_secs(7))
+        .connect(proxy.url())
+        .await
+        .unwrap();
+    let id = mutex_id("m");
+    proxy.set(Cut::AnswerOfNextRequest);
+    let call = tokio::spawn({
+        let (mutexes, id) = (mutexes.clone(), id.clone());
+        async move { mutexes.capture(&id).owner(owner("a")).await }
+    });
+    proxy.has_cut().await;
+    // Now the mutex is captured, and the repetition finds it being decided about for longer than it
+    // waits: it must not say that nothing was changed.
+    let session = database.session().await;
+    session
+        .run("begin; select pg_advisory_xact_lock(pgmutex.mutex_key('tests', 'step', 'm'))")
+        .await;
+    let error = call.await.unwrap().map(drop);
+    match error {
+        // The repetition came before the lock.
+        Ok(()) => {}
+        Err(error) => assert!(error.is_outcome_unknown(), "{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_migration_leaves_no_connection_that_is_still_waiting() {
+    let database = Database::empty().await;
+    let mutexes = database.mutexes().await;
+    let session = database.session().await;
+    session
+        .run("begin; select pg_advisory_xact_lock(hashtextextended('pgmutex: migrations of schema pgmutex', 31638917211252088))")
+        .await;
+    let mut migrating = Box::pin(mutexes.migrate());
+    let waiting = "select count(*)::text from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())";
+    while session.ask(waiting).await == "0" {
+        assert!(futures_poll(&mut migrating).await.is_none());
+    }
+    drop(migrating);
+    // With the turn still taken: the next call has a connection of its own.
+    let error = mutexes.capture(&mutex_id("m")).await.unwrap_err();
+    assert!(matches!(error, Error::NotMigrated { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn no_limit_is_a_limit_too() {
+    let database = Database::fresh().await;
+    let mutexes = Mutexes::builder()
+        .call_timeout(Duration::MAX)
+        .settle_timeout(Duration::MAX)
+        .connect(database.url())
+        .await
+        .unwrap();
+    mutexes.capture(&mutex_id("m")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_keeps_a_connection_from_being_made_is_said() {
+    let database = Database::fresh().await;
+    let missing = database.url().replace(database.name(), "no_such_database");
+    let error = Mutexes::connect(&missing).await.unwrap_err();
+    assert!(matches!(error, Error::InvalidUrl { .. }), "{error:?}");
+    assert!(error.to_string().contains("no_such_database"), "{error}");
+    assert!(!error.is_transient());
+    let error = Mutexes::connect("postgres://").await.unwrap_err();
+    assert!(matches!(error, Error::InvalidUrl { .. }), "{error:?}");
+    let error = Mutexes::connect("host=/nonexistent user=nobody")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert!(error.to_string().contains("No such file"), "{error}");
+}
