@@ -2,14 +2,15 @@
 --
 -- Every name in these files is unqualified. The migrator sets search_path to the schema it installs into, pg_temp last,
 -- and the functions that programs call keep that path (`set search_path from current`): the same text serves any schema, and
--- a temporary table of the caller's cannot stand in for ours. What they call in turn finds the path kept, and does without:
--- keeping it costs about as much as a whole decision.
+-- a temporary table of the caller's cannot stand in for ours. What they call in turn finds the path kept, and does without,
+-- because keeping it once more costs about as much as a whole decision. That goes only for functions that declare nothing of
+-- a type of ours: such a name is looked up once a session, by whoever calls first and with their path.
 
 -- Fencing tokens --------------------------------------------------------------------------------------------------------
 
 create table token_generation (
     only_row          boolean primary key default true constraint token_generation_has_one_row check (only_row),
-    generation        bigint  not null constraint generation_is_positive check (generation > 0),
+    generation        bigint  not null constraint generation_leaves_room_for_tokens check (generation between 1 and 8388607),
     system_identifier bigint  not null,
     timeline          integer not null
 );
@@ -124,7 +125,7 @@ comment on function next_fencing_token() is
 -- Total: any two texts and any time give an answer, so a row that another program wrote badly cannot stop a capture, a list or a sweep.
 -- Truly immutable: an interval of seconds does not depend on the time zone, and a deadline without an offset is not accepted.
 create function rule_ends_at(rule text, config text, captured_since timestamptz) returns timestamptz
-language plpgsql immutable parallel safe
+language plpgsql immutable parallel unsafe  -- its EXCEPTION block begins a subtransaction
 as $$
 declare
     longest constant bigint := 3153600000;  -- 100 years in seconds; more counts as for ever
@@ -199,7 +200,7 @@ create table mutex_model (
     constraint auto_release_rule_at_most_400_bytes check (octet_length(auto_release_rule) <= 400),
     constraint auto_release_config_at_most_1600_bytes check (octet_length(auto_release_config) <= 1600),
     constraint status_data_at_most_65536_bytes check (octet_length(status_data) <= 65536),
-    constraint permit_is_not_negative check (permit >= 0)
+    constraint holds_are_exclusive check (permit = 0)
 ) with (fillfactor = 70);  -- room on each page for refreshed rows, so that refreshing stays a HOT update
 
 -- No index on a column that a refresh changes (captured_since, expires_at, status_data): it would end HOT updates.
@@ -219,6 +220,6 @@ comment on column mutex_model.auto_release_config is 'Setting of the rule: whole
 comment on column mutex_model.captured_since is 'Database time of the capture or of the last refresh; a timeout counts from here.';
 comment on column mutex_model.status_data is 'Free text of the holder.';
 comment on column mutex_model.fencing_token is 'Larger for each later capture of the mutex; a refresh keeps it.';
-comment on column mutex_model.permit is '0 for an exclusive hold, else the number of the permit.';
+comment on column mutex_model.permit is '0: the hold is exclusive.';
 comment on column mutex_model.held_since is 'Database time at which this hold began; refreshes leave it.';
 comment on column mutex_model.expires_at is 'When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.';

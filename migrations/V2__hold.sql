@@ -16,7 +16,7 @@ select mutex_group, mutex_mode, mutex_id, permit,
        owner_session, owner_host, owner_id, owner_login, owner_name,
        auto_release_rule, auto_release_config, status_data, fencing_token,
        held_since, captured_since, expires_at,
-       clock_timestamp() - held_since as held_for,
+       case when isfinite(held_since) then clock_timestamp() - held_since end as held_for,
        case when isfinite(expires_at) then expires_at - clock_timestamp() end as time_left
 from hold
 where expires_at is null or expires_at >= clock_timestamp();

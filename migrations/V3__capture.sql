@@ -39,10 +39,10 @@ begin
     perform check_text('status_data', capture.status_data, 65536);
 
     perform pg_advisory_xact_lock(mutex_key(capture.mutex_group, capture.mutex_mode, capture.mutex_id));
-    decided_at := clock_timestamp();
 
     -- Comes round again only if a program that does not take the lock changed the row between two of these statements.
     for attempt in 1..100 loop
+        decided_at := clock_timestamp();
         -- The token is drawn only when a row will be written: a refused try leaves no trace, not even in the sequence.
         insert into hold (mutex_group, mutex_mode, mutex_id,
                           owner_session, owner_host, owner_id, owner_login, owner_name,
@@ -82,14 +82,16 @@ begin
                 end if;
             end if;
         elsif current.owner_session = capture.owner_session then
+            -- The clock once more: this may have waited for a refresh of the same hold.
             update hold h
-            set captured_since = decided_at,
+            set captured_since = clock_timestamp(),
                 status_data = coalesce(nullif(capture.status_data, ''), h.status_data),
                 auto_release_rule = case when capture.auto_release_rule is null and capture.auto_release_config is null then h.auto_release_rule else rule end,
                 auto_release_config = case when capture.auto_release_rule is null and capture.auto_release_config is null then h.auto_release_config else config end
             where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
               and h.permit = current.permit and h.fencing_token = current.fencing_token
-            returning 'refreshed', h.*, decided_at, null, null, null
+              and (h.expires_at is null or h.expires_at >= clock_timestamp())
+            returning 'refreshed', h.*, h.captured_since, null, null, null
             into answer;
             exit when found;
             continue;

@@ -79,9 +79,9 @@ begin
     perform check_call(release.mutex_group, release.mutex_mode, release.mutex_id, release.owner_session);
 
     perform pg_advisory_xact_lock(mutex_key(release.mutex_group, release.mutex_mode, release.mutex_id));
-    decided_at := clock_timestamp();
 
     for attempt in 1..2 loop
+        decided_at := clock_timestamp();
         select case when h.expires_at < decided_at then 'not_held' else 'released' end, h.*, decided_at, null, null, null
         into answer from hold h
         where h.mutex_group = release.mutex_group and h.mutex_mode = release.mutex_mode and h.mutex_id = release.mutex_id

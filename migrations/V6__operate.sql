@@ -3,6 +3,7 @@
 -- The one place that removes a hold against its holder's will: a rule that the database cannot judge has ended it, or a person has.
 create function remove_hold(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint, custom_rule_only boolean) returns hold_outcome
 language plpgsql volatile parallel unsafe
+set search_path from current
 as $$
 #variable_conflict use_column
 declare
@@ -106,6 +107,7 @@ declare
     started_at timestamptz := clock_timestamp();
     candidate  hold;
     swept      bigint := 0;
+    locked     bigint := 0;
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
         perform refuse_transaction();
@@ -114,9 +116,11 @@ begin
     if sweep.batch is null or sweep.batch not between 1 and 1000 then
         perform refuse_input('batch must be from 1 to 1000');
     end if;
-    for candidate in select h.* from hold h where h.expires_at < started_at limit sweep.batch loop
+    for candidate in select h.* from hold h where h.expires_at < started_at loop
+        exit when swept >= sweep.batch or locked >= 1000;
         -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
         continue when not pg_try_advisory_xact_lock(mutex_key(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id));
+        locked := locked + 1;
         perform 1 from hold h
         where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
           and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token and h.expires_at < started_at
@@ -143,7 +147,13 @@ declare
     routine regprocedure;
 begin
     for routine in
-        select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = current_schema()
+        select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        -- By name: another program may have functions in this schema.
+        where n.nspname = current_schema() and p.proname in (
+            'current_timeline', 'bump_generation', 'ensure_generation', 'draw_fencing_token', 'next_fencing_token', 'rule_ends_at',
+            'mutex_key', 'refuse_transaction', 'refuse_input', 'check_text', 'check_call', 'check_rule',
+            'capture', 'refresh', 'release', 'request', 'list', 'list_count',
+            'remove_hold', 'evict', 'force_release', 'sweep')
     loop
         execute format('revoke all on function %s from public', routine);
     end loop;

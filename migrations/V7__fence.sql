@@ -3,7 +3,8 @@
 -- It locks the hold's row for key share, to the end of the caller's transaction. The holder's refreshes go on (they change no
 -- key column); whoever wants to evict the hold or force its release finds the row locked and answers busy. It takes no
 -- advisory lock: a long transaction would keep everyone else waiting for theirs. It serves every isolation level, because it
--- fails closed: where the snapshot is older than the row, PostgreSQL raises 40001.
+-- fails closed: where the row is gone since the snapshot was taken, PostgreSQL raises 40001, and where it was only refreshed,
+-- the older time counts.
 create function fence(
     mutex_group   text,
     mutex_mode    text,

@@ -80,7 +80,7 @@ table mutex_model with (fillfactor=70)
     captured_since timestamp with time zone not null default clock_timestamp()  -- Database time of the capture or of the last refresh; a timeout counts from here.
     status_data text  -- Free text of the holder.
     fencing_token bigint not null default pgmutex.next_fencing_token()  -- Larger for each later capture of the mutex; a refresh keeps it.
-    permit integer not null default 0  -- 0 for an exclusive hold, else the number of the permit.
+    permit integer not null default 0  -- 0: the hold is exclusive.
     held_since timestamp with time zone not null default clock_timestamp()  -- Database time at which this hold began; refreshes leave it.
     expires_at timestamp with time zone generated as pgmutex.rule_ends_at(auto_release_rule, auto_release_config, captured_since)  -- When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.
 
@@ -104,6 +104,8 @@ pgmutex.mutex_model: auto_release_config_at_most_1600_bytes CHECK ((octet_length
 
 pgmutex.mutex_model: auto_release_rule_at_most_400_bytes CHECK ((octet_length(auto_release_rule) <= 400))
 
+pgmutex.mutex_model: holds_are_exclusive CHECK ((permit = 0))
+
 pgmutex.mutex_model: mutex_group_at_most_400_bytes CHECK ((octet_length(mutex_group) <= 400))
 
 pgmutex.mutex_model: mutex_id_at_most_1600_bytes CHECK ((octet_length(mutex_id) <= 1600))
@@ -124,13 +126,11 @@ pgmutex.mutex_model: owner_name_at_most_400_bytes CHECK ((octet_length(owner_nam
 
 pgmutex.mutex_model: owner_session_at_most_400_bytes CHECK ((octet_length(owner_session) <= 400))
 
-pgmutex.mutex_model: permit_is_not_negative CHECK ((permit >= 0))
-
 pgmutex.mutex_model: status_data_at_most_65536_bytes CHECK ((octet_length(status_data) <= 65536))
 
 pgmutex.refinery_schema_history: refinery_schema_history_pkey PRIMARY KEY (version)
 
-pgmutex.token_generation: generation_is_positive CHECK ((generation > 0))
+pgmutex.token_generation: generation_leaves_room_for_tokens CHECK (((generation >= 1) AND (generation <= 8388607)))
 
 pgmutex.token_generation: token_generation_has_one_row CHECK (only_row)
 
@@ -169,7 +169,10 @@ held as
     held_since,
     captured_since,
     expires_at,
-    (clock_timestamp() - held_since) AS held_for,
+        CASE
+            WHEN isfinite(held_since) THEN (clock_timestamp() - held_since)
+            ELSE NULL::interval
+        END AS held_for,
         CASE
             WHEN isfinite(expires_at) THEN (expires_at - clock_timestamp())
             ELSE NULL::interval
@@ -248,10 +251,10 @@ begin
     perform check_text('status_data', capture.status_data, 65536);
 
     perform pg_advisory_xact_lock(mutex_key(capture.mutex_group, capture.mutex_mode, capture.mutex_id));
-    decided_at := clock_timestamp();
 
     -- Comes round again only if a program that does not take the lock changed the row between two of these statements.
     for attempt in 1..100 loop
+        decided_at := clock_timestamp();
         -- The token is drawn only when a row will be written: a refused try leaves no trace, not even in the sequence.
         insert into hold (mutex_group, mutex_mode, mutex_id,
                           owner_session, owner_host, owner_id, owner_login, owner_name,
@@ -291,14 +294,16 @@ begin
                 end if;
             end if;
         elsif current.owner_session = capture.owner_session then
+            -- The clock once more: this may have waited for a refresh of the same hold.
             update hold h
-            set captured_since = decided_at,
+            set captured_since = clock_timestamp(),
                 status_data = coalesce(nullif(capture.status_data, ''), h.status_data),
                 auto_release_rule = case when capture.auto_release_rule is null and capture.auto_release_config is null then h.auto_release_rule else rule end,
                 auto_release_config = case when capture.auto_release_rule is null and capture.auto_release_config is null then h.auto_release_config else config end
             where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
               and h.permit = current.permit and h.fencing_token = current.fencing_token
-            returning 'refreshed', h.*, decided_at, null, null, null
+              and (h.expires_at is null or h.expires_at >= clock_timestamp())
+            returning 'refreshed', h.*, h.captured_since, null, null, null
             into answer;
             exit when found;
             continue;
@@ -694,9 +699,9 @@ begin
     perform check_call(release.mutex_group, release.mutex_mode, release.mutex_id, release.owner_session);
 
     perform pg_advisory_xact_lock(mutex_key(release.mutex_group, release.mutex_mode, release.mutex_id));
-    decided_at := clock_timestamp();
 
     for attempt in 1..2 loop
+        decided_at := clock_timestamp();
         select case when h.expires_at < decided_at then 'not_held' else 'released' end, h.*, decided_at, null, null, null
         into answer from hold h
         where h.mutex_group = release.mutex_group and h.mutex_mode = release.mutex_mode and h.mutex_id = release.mutex_id
@@ -748,6 +753,7 @@ $function$
 CREATE OR REPLACE FUNCTION pgmutex.remove_hold(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint, custom_rule_only boolean)
  RETURNS pgmutex.hold_outcome
  LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
 AS $function$
 #variable_conflict use_column
 declare
@@ -851,7 +857,7 @@ $function$
 CREATE OR REPLACE FUNCTION pgmutex.rule_ends_at(rule text, config text, captured_since timestamp with time zone)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
+ IMMUTABLE
 AS $function$
 declare
     longest constant bigint := 3153600000;  -- 100 years in seconds; more counts as for ever
@@ -902,6 +908,7 @@ declare
     started_at timestamptz := clock_timestamp();
     candidate  hold;
     swept      bigint := 0;
+    locked     bigint := 0;
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
         perform refuse_transaction();
@@ -910,9 +917,11 @@ begin
     if sweep.batch is null or sweep.batch not between 1 and 1000 then
         perform refuse_input('batch must be from 1 to 1000');
     end if;
-    for candidate in select h.* from hold h where h.expires_at < started_at limit sweep.batch loop
+    for candidate in select h.* from hold h where h.expires_at < started_at loop
+        exit when swept >= sweep.batch or locked >= 1000;
         -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
         continue when not pg_try_advisory_xact_lock(mutex_key(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id));
+        locked := locked + 1;
         perform 1 from hold h
         where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
           and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token and h.expires_at < started_at

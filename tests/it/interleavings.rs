@@ -366,6 +366,38 @@ async fn a_program_that_writes_without_the_lock_still_cannot_make_two_holders() 
 }
 
 #[tokio::test]
+async fn a_program_that_writes_permits_cannot_store_a_second_hold() {
+    let database = Database::fresh().await;
+    let a = database.session().await;
+    assert_eq!(a.capture("m", "a").await, "captured");
+    let error = a
+        .try_ask(
+            "insert into pgmutex.mutex_model (mutex_group, mutex_mode, mutex_id, owner_session, permit) \
+             values ('tests', 'step', 'm', 'stranger', 1) returning mutex_id",
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "23514");
+}
+
+#[tokio::test]
+async fn time_spent_waiting_for_a_refresh_counts_when_ones_own_hold_is_refreshed() {
+    let database = Database::fresh().await;
+    let (a, b) = (database.session().await, database.session().await);
+    assert_eq!(a.capture("m", "a").await, "captured");
+    a.run("begin").await;
+    a.ask("select outcome from pgmutex.refresh('tests', 'step', 'm', 'a')")
+        .await;
+    let capture = b.begin_capture("m", "a");
+    b.is_blocked().await;
+    let meanwhile = a.ask("select clock_timestamp()::text").await;
+    a.run("commit").await;
+    assert_eq!(capture.text().await, "refreshed");
+    let later = format!("select (captured_since > '{meanwhile}')::text from pgmutex.held");
+    assert_eq!(b.ask(&later).await, "true");
+}
+
+#[tokio::test]
 async fn two_transactions_that_want_each_others_mutexes_do_not_hang() {
     let database = Database::fresh().await;
     let (a, b) = (database.session().await, database.session().await);

@@ -246,25 +246,6 @@ async fn filters_and_places_in_the_order_go_together() {
 }
 
 #[tokio::test]
-async fn permits_of_one_mutex_are_listed_and_paged_one_by_one() {
-    let database = Database::fresh().await;
-    let (client, mutexes) = (database.client().await, database.mutexes().await);
-    let insert = "insert into pgmutex.mutex_model (mutex_id, owner_session, permit) \
-                  select id, 'ada', permit from unnest(array['a', 'b']) id, generate_series(1, 5) permit";
-    client.batch_execute(insert).await.unwrap();
-    let (mut query, mut seen) = (MutexQuery::all().page_size(3), Vec::new());
-    while let page = mutexes.list(&query).await.unwrap()
-        && let Some(next) = page.next
-    {
-        seen.extend(page.mutexes.iter().map(|mutex| mutex.permit));
-        query = query.after(next);
-    }
-    assert_eq!(seen, [1, 2, 3, 4, 5, 1, 2, 3, 4]);
-    let behind = MutexQuery::all().after(PagePosition::behind(MutexId::new("", "", "a").unwrap()));
-    assert_eq!(mutexes.list(&behind).await.unwrap().mutexes.len(), 5);
-}
-
-#[tokio::test]
 async fn holds_that_are_over_are_listed_and_counted_on_demand_only() {
     let database = Database::fresh().await;
     let (session, mutexes) = (database.session().await, database.mutexes().await);

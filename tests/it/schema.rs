@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, fs, path::Path};
 
 use pgmutex::embedded_migrations;
 
-use crate::support::{Database, schema_dump};
+use crate::support::{Database, schema_dump, session_at};
 
 #[test]
 fn the_embedded_migrations_are_the_files_on_disk() {
@@ -74,6 +74,60 @@ async fn every_object_explains_itself() {
     assert_eq!(database.session().await.ask(silent).await, "");
 }
 
+/// What a role with the rights of an application might try, to have a function of its own run with the owner's rights.
+#[tokio::test]
+async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
+    let database = Database::fresh().await;
+    let (role, url) = database.role("").await;
+    let session = database.session().await;
+    session
+        .run(&format!(
+            "grant usage on schema pgmutex to {role}; grant execute on all functions in schema pgmutex to {role}; \
+             grant temporary on database {} to {role}",
+            database.name()
+        ))
+        .await;
+    let caller = session_at(&url).await;
+    caller
+        .run(
+            "create function pg_temp.seen_as(answer pgmutex.hold_outcome) returns boolean language plpgsql as $$ \
+             begin if current_user <> session_user then raise exception 'runs as %', current_user; end if; return true; end $$; \
+             create domain pg_temp.hold_outcome as pgmutex.hold_outcome check (pg_temp.seen_as(value)); \
+             set search_path = pg_temp, pgmutex",
+        )
+        .await;
+    // Each inner function called first, so that it is compiled with this path; most are refused, which is as well.
+    for inner in [
+        "remove_hold('g', 'm', '1', null, false)",
+        "draw_fencing_token()",
+        "check_call('g', 'm', '1', 's')",
+        "check_rule('timeout', '300')",
+        "check_text('a', 'b', 1)",
+        "mutex_key('g', 'm', '1')",
+        "rule_ends_at('timeout', '300', now())",
+    ] {
+        let _ = caller
+            .try_ask(&format!("select pgmutex.{inner}::text"))
+            .await;
+    }
+    for decision in [
+        "capture('g', 'm', '1', 's')",
+        "refresh('g', 'm', '1', 's')",
+        "request('g', 'm', '1', 's')",
+        "evict('g', 'm', '1', 1)",
+        "force_release('g', 'm', '1')",
+        "release('g', 'm', '1', 's')",
+    ] {
+        let answer = caller
+            .try_ask(&format!("select outcome from pgmutex.{decision}"))
+            .await;
+        assert!(answer.is_ok(), "{decision}: {answer:?}");
+    }
+    drop(caller);
+    let drop_role = format!("drop owned by {role} cascade; drop role {role}");
+    session.run(&drop_role).await;
+}
+
 #[tokio::test]
 async fn functions_are_built_so_that_they_cannot_be_deceived() {
     let database = Database::fresh().await;
@@ -87,6 +141,16 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
     assert_eq!(
         session.ask(&list("provolatile <> 'v'")).await,
         "check_text mutex_key rule_ends_at"
+    );
+    // A type named in a declaration is looked up when a session first calls the function, by the path of then: a caller could
+    // put a domain of its own there. These declare nothing but built-in types.
+    assert_eq!(
+        session
+            .ask(&list(
+                "not coalesce('search_path=pgmutex, pg_temp' = any (proconfig), false)"
+            ))
+            .await,
+        "check_call check_rule check_text current_timeline draw_fencing_token mutex_key refuse_input refuse_transaction rule_ends_at"
     );
     // What runs with its owner's rights finds its own objects, whatever the caller's path and
     // temporary tables.

@@ -18,7 +18,13 @@ const ADDRESS: &str = "127.0.0.1";
 async fn connect(host: &str, database: &str, parameters: &str) -> Result<Mutexes, String> {
     let url = Server::shared().await.url(host, database, parameters);
     Mutexes::connect(&url).await.map_err(|error| {
-        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                Error::Unavailable { .. } | Error::PermissionDenied { .. }
+            ),
+            "{error:?}"
+        );
         with_sources(&error)
     })
 }
