@@ -40,6 +40,10 @@ impl InTransaction<'_> {
     }
 
     /// As [`Mutexes::refresh`].
+    ///
+    /// The refreshed row stays locked until the transaction ends. A capture or release of the same
+    /// mutex later in it can meet someone who forces its release at that moment, each waiting for
+    /// the other: PostgreSQL then ends one of the two with a deadlock.
     pub fn refresh(&self, id: &MutexId) -> Refresh<'_> {
         Refresh::new(self.backend(id), id)
     }

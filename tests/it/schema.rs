@@ -83,7 +83,7 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
     session
         .run(&format!(
             "grant usage on schema pgmutex to {role}; grant execute on all functions in schema pgmutex to {role}; \
-             grant temporary on database {} to {role}",
+             grant temporary, create on database {} to {role}",
             database.name()
         ))
         .await;
@@ -93,7 +93,11 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
             "create function pg_temp.seen_as(answer pgmutex.hold_outcome) returns boolean language plpgsql as $$ \
              begin if current_user <> session_user then raise exception 'runs as %', current_user; end if; return true; end $$; \
              create domain pg_temp.hold_outcome as pgmutex.hold_outcome check (pg_temp.seen_as(value)); \
-             set search_path = pg_temp, pgmutex",
+             create schema mine; \
+             create function mine.check_text(text, text, integer) returns void language plpgsql as $$ \
+             begin if current_user <> session_user then raise exception 'runs as %', current_user; end if; end $$; \
+             create view mine.token_generation as select 1::bigint as generation, 1 as timeline; \
+             set search_path = pg_temp, mine, pgmutex",
         )
         .await;
     // Each inner function called first, so that it is compiled with this path; most are refused, which is as well.
