@@ -144,6 +144,10 @@ begin
         exception when others then
             null;  -- the 31st of February: it counts as the fallback, like any other config that makes no sense
         end;
+    elsif rule = 'connection' and config ~ '^[0-9]{1,18}$' then
+        return null;  -- over with the database session, and not by time
+    elsif rule = 'connection' and config ~ '^[0-9]{1,18} [0-9]{1,10}$' and split_part(config, ' ', 2)::bigint <= longest then
+        seconds := split_part(config, ' ', 2)::bigint;
     elsif rule = 'timeout' then
         trimmed := btrim(config, E' \t\r\n');
         if trimmed ~ '^[+-]?[0-9]+$' then
@@ -152,7 +156,7 @@ begin
             end if;
             seconds := trimmed::bigint;
         end if;
-    elsif rule is distinct from 'deadline' then
+    elsif rule is null or rule not in ('deadline', 'connection') then
         return null;
     end if;
     if captured_since not between '4600-01-01 00:00:00+00 BC' and '294000-01-01 00:00:00+00' then
@@ -163,8 +167,8 @@ begin
 end
 $$;
 comment on function rule_ends_at(text, text, timestamptz) is
-    'When a hold under this rule is over: null if the rule is not one of time. A timeout that is no number, and a deadline that '
-    'is no time, count as 300 seconds.';
+    'When time ends a hold under this rule: null if the rule is not one of time. A timeout that is no number, a deadline that '
+    'is no time and a connection that names no session count as 300 seconds.';
 
 -- Holds -----------------------------------------------------------------------------------------------------------------
 
@@ -183,6 +187,7 @@ create table mutex_model (
     status_data         text,
     fencing_token       bigint           not null default next_fencing_token(),
     permit              integer          not null default 0,
+    permits             integer,
     held_since          timestamptz      not null default clock_timestamp(),
     expires_at          timestamptz      generated always as (rule_ends_at(auto_release_rule, auto_release_config, captured_since)) stored,
 
@@ -200,7 +205,8 @@ create table mutex_model (
     constraint auto_release_rule_at_most_400_bytes check (octet_length(auto_release_rule) <= 400),
     constraint auto_release_config_at_most_1600_bytes check (octet_length(auto_release_config) <= 1600),
     constraint status_data_at_most_65536_bytes check (octet_length(status_data) <= 65536),
-    constraint holds_are_exclusive check (permit = 0)
+    constraint permit_is_0_or_a_number check (permit >= 0),
+    constraint permit_is_one_of_the_permits check (permits is null or permit between 1 and permits)
 ) with (fillfactor = 70);  -- room on each page for refreshed rows, so that refreshing stays a HOT update
 
 -- No index on a column that a refresh changes (captured_since, expires_at, status_data): it would end HOT updates.
@@ -215,11 +221,12 @@ comment on column mutex_model.owner_host is 'Host of the owner, for people.';
 comment on column mutex_model.owner_id is 'User id of the owner.';
 comment on column mutex_model.owner_login is 'Login of the owner, for people.';
 comment on column mutex_model.owner_name is 'Name of the owner, for people.';
-comment on column mutex_model.auto_release_rule is 'Code of the rule that ends the hold: timeout, deadline, never (or empty), or a custom code.';
-comment on column mutex_model.auto_release_config is 'Setting of the rule: whole seconds for timeout, an RFC 3339 time for deadline.';
+comment on column mutex_model.auto_release_rule is 'Code of the rule that ends the hold: timeout, deadline, connection, never (or empty), or a custom code.';
+comment on column mutex_model.auto_release_config is 'Setting of the rule: whole seconds for timeout; an RFC 3339 time for deadline; for connection the number of a database session, and perhaps a space and whole seconds.';
 comment on column mutex_model.captured_since is 'Database time of the capture or of the last refresh; a timeout counts from here.';
 comment on column mutex_model.status_data is 'Free text of the holder.';
 comment on column mutex_model.fencing_token is 'Larger for each later capture of the mutex; a refresh keeps it.';
-comment on column mutex_model.permit is '0: the hold is exclusive.';
+comment on column mutex_model.permit is '0: the hold is exclusive. Else it is shared, and this is the number of its permit.';
+comment on column mutex_model.permits is 'How many may share the mutex while this hold lasts, itself included; null: any number.';
 comment on column mutex_model.held_since is 'Database time at which this hold began; refreshes leave it.';
 comment on column mutex_model.expires_at is 'When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.';

@@ -1,7 +1,7 @@
 -- What the functions answer with, and what they share.
 
 create view hold as
-select mutex_group, mutex_mode, mutex_id, permit,
+select mutex_group, mutex_mode, mutex_id, permit, permits,
        owner_session, owner_host, owner_id, owner_login, owner_name,
        auto_release_rule, auto_release_config, captured_since, status_data,
        fencing_token, held_since, expires_at
@@ -12,14 +12,23 @@ comment on view hold is
     'that another program adds to the table disturbs nothing.';
 
 create view held as
-select mutex_group, mutex_mode, mutex_id, permit,
+select mutex_group, mutex_mode, mutex_id, permit, permits,
        owner_session, owner_host, owner_id, owner_login, owner_name,
        auto_release_rule, auto_release_config, status_data, fencing_token,
        held_since, captured_since, expires_at,
        case when isfinite(held_since) then clock_timestamp() - held_since end as held_for,
        case when isfinite(expires_at) then expires_at - clock_timestamp() end as time_left
 from hold
-where expires_at is null or expires_at >= clock_timestamp();
+where (expires_at is null or expires_at >= clock_timestamp())
+  -- The question of session_is_gone, written out: whoever may read this view need not be allowed to call a function. (Advisory
+  -- locks are not replicated, so a standby cannot tell.)
+  and case
+          when auto_release_rule <> 'connection' or auto_release_config !~ '^[0-9]{1,18}( |$)' or pg_is_in_recovery() then true
+          when not pg_try_advisory_xact_lock_shared(split_part(auto_release_config, ' ', 1)::bigint) then true
+          else exists (select from pg_locks l
+                       where l.locktype = 'advisory' and l.pid = pg_backend_pid() and l.mode = 'ExclusiveLock' and l.objsubid = 1
+                         and (l.classid::bigint << 32) + l.objid::bigint = split_part(auto_release_config, ' ', 1)::bigint)
+      end;
 
 comment on view held is 'What is held now, by whom, since when and until when. Holds whose rule has ended them are left out; hold shows those too.';
 comment on column held.held_for is 'Age of the hold.';
@@ -31,6 +40,7 @@ create type hold_outcome as (
     mutex_mode            text,
     mutex_id              text,
     permit                integer,
+    permits               integer,
     owner_session         text,
     owner_host            text,
     owner_id              text,
@@ -46,11 +56,12 @@ create type hold_outcome as (
     observed_at           timestamptz,
     evicted_owner_session text,
     evicted_owner_name    text,
-    evicted_fencing_token bigint
+    evicted_fencing_token bigint,
+    ticket                bigint
 );
 comment on type hold_outcome is
     'One answer: the outcome, the hold it is about (the caller''s own or, if busy, the holder''s), the database time of the decision, '
-    'and, if a hold was over and made way, whose it was.';
+    'if a hold was over and made way, whose it was, and if the caller waits in line, its ticket.';
 
 -- The parts are set apart by their lengths: ('a', 'b:c') and ('a:b', 'c') must not share a key. Every program that decides
 -- about mutexes must use the same key: this function never changes its results.
@@ -63,6 +74,47 @@ as $$
 $$;
 comment on function mutex_key(text, text, text) is
     'The key of the advisory transaction lock behind which decisions about a mutex are made. Two mutexes with one key only take turns.';
+
+-- Whether a hold is over ------------------------------------------------------------------------------------------------
+
+-- A database session that holds are attached to keeps an exclusive advisory lock on its number for as long as it lives. The
+-- lock is asked for as a shared one: two who ask at once must not take each other for that session. A session is never gone
+-- for itself, although it could lock its own number once more.
+create function session_is_gone(config text) returns boolean
+language plpgsql volatile parallel unsafe
+as $$
+declare
+    number bigint;
+begin
+    if config !~ '^[0-9]{1,18}( |$)' then
+        return false;
+    end if;
+    number := split_part(config, ' ', 1)::bigint;
+    if not pg_try_advisory_xact_lock_shared(number) then
+        return false;
+    end if;
+    return not exists (select from pg_locks l
+                       where l.locktype = 'advisory' and l.pid = pg_backend_pid() and l.mode = 'ExclusiveLock' and l.objsubid = 1
+                         and (l.classid::bigint << 32) + l.objid::bigint = number);
+end
+$$;
+comment on function session_is_gone(text) is 'Whether the database session that a rule connection names has ended.';
+
+create function hold_is_over(rule text, config text, expires_at timestamptz, at_time timestamptz) returns boolean
+language plpgsql volatile parallel unsafe
+as $$
+begin
+    if expires_at < at_time then
+        return true;
+    elsif rule = 'connection' then
+        return session_is_gone(config);
+    end if;
+    return false;
+end
+$$;
+comment on function hold_is_over(text, text, timestamptz, timestamptz) is 'Whether the rule of a hold has ended it.';
+
+-- Refusals --------------------------------------------------------------------------------------------------------------
 
 -- Called once the cheap test has failed: says which of the two it is.
 create function refuse_transaction() returns void
@@ -148,10 +200,31 @@ begin
             perform refuse_input('auto_release_config: this deadline has already passed');
         end if;
     elsif rule = 'connection' then
-        perform refuse_input('auto_release_rule connection is reserved; this version does not offer it');
+        if coalesce(config !~ '^[0-9]{1,18}( [0-9]{1,10})?$', true)
+           or coalesce(nullif(split_part(config, ' ', 2), ''), '1')::bigint not between 1 and 3153600000 then
+            perform refuse_input('auto_release_config of a connection must be the number of a database session, as attach_session gives it, '
+                                 'and perhaps a space and whole seconds from 1 to 3153600000');
+        elsif session_is_gone(config) then
+            perform refuse_input('auto_release_config names a database session that is gone: attach another');
+        end if;
     end if;
     perform check_text('auto_release_rule', rule, 400);
     perform check_text('auto_release_config', config, 1600);
 end
 $$;
 comment on function check_rule(text, text) is 'Raises PM003 if a rule could not end a hold as its caller means it to.';
+
+create function check_access(access text, permits integer) returns void
+language plpgsql volatile parallel unsafe
+as $$
+begin
+    if access is null or access not in ('exclusive', 'shared') then
+        perform refuse_input('access must be exclusive or shared');
+    elsif permits is not null and access = 'exclusive' then
+        perform refuse_input('permits says how many may share the mutex: it goes with access shared');
+    elsif permits < 1 then
+        perform refuse_input('permits must be 1 or more, or null for any number');
+    end if;
+end
+$$;
+comment on function check_access(text, integer) is 'Raises PM003 if nobody could have this access.';

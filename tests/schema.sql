@@ -8,6 +8,7 @@ view held
     mutex_mode text collate "C"
     mutex_id text collate "C"
     permit integer
+    permits integer
     owner_session text collate "C"
     owner_host text
     owner_id text
@@ -29,6 +30,7 @@ view hold
     mutex_mode text collate "C"
     mutex_id text collate "C"
     permit integer
+    permits integer
     owner_session text collate "C"
     owner_host text
     owner_id text
@@ -48,6 +50,7 @@ type hold_outcome
     mutex_mode text
     mutex_id text
     permit integer
+    permits integer
     owner_session text
     owner_host text
     owner_id text
@@ -64,6 +67,13 @@ type hold_outcome
     evicted_owner_session text
     evicted_owner_name text
     evicted_fencing_token bigint
+    ticket bigint
+
+table mutex_listener
+  -- The processes that wait for mutexes.
+    listener bigint not null  -- Number of the process: chosen at random, and with has_session that of its database session.
+    has_session boolean not null  -- Whether the process has a database session that listens on channel pgmutex_<listener>, and is gone with it.
+    seen_at timestamp with time zone not null default clock_timestamp()  -- When the process last asked whether one of its turns has come.
 
 table mutex_model with (fillfactor=70)
   -- The holds: one row is one owner that has captured one mutex. Read it through the views held and hold.
@@ -75,14 +85,33 @@ table mutex_model with (fillfactor=70)
     owner_id text not null default ''::text  -- User id of the owner.
     owner_login text not null default ''::text  -- Login of the owner, for people.
     owner_name text not null default ''::text  -- Name of the owner, for people.
-    auto_release_rule text not null default ''::text  -- Code of the rule that ends the hold: timeout, deadline, never (or empty), or a custom code.
-    auto_release_config text not null default ''::text  -- Setting of the rule: whole seconds for timeout, an RFC 3339 time for deadline.
+    auto_release_rule text not null default ''::text  -- Code of the rule that ends the hold: timeout, deadline, connection, never (or empty), or a custom code.
+    auto_release_config text not null default ''::text  -- Setting of the rule: whole seconds for timeout; an RFC 3339 time for deadline; for connection the number of a database session, and perhaps a space and whole seconds.
     captured_since timestamp with time zone not null default clock_timestamp()  -- Database time of the capture or of the last refresh; a timeout counts from here.
     status_data text  -- Free text of the holder.
     fencing_token bigint not null default pgmutex.next_fencing_token()  -- Larger for each later capture of the mutex; a refresh keeps it.
-    permit integer not null default 0  -- 0: the hold is exclusive.
+    permit integer not null default 0  -- 0: the hold is exclusive. Else it is shared, and this is the number of its permit.
+    permits integer  -- How many may share the mutex while this hold lasts, itself included; null: any number.
     held_since timestamp with time zone not null default clock_timestamp()  -- Database time at which this hold began; refreshes leave it.
     expires_at timestamp with time zone generated as pgmutex.rule_ends_at(auto_release_rule, auto_release_config, captured_since)  -- When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.
+
+table mutex_waiter
+  -- Those who wait: one row is one place in the line of one mutex. Read it through the view waiting.
+    mutex_group text collate "C" not null  -- First part of the mutex id.
+    mutex_mode text collate "C" not null  -- Second part of the mutex id.
+    mutex_id text collate "C" not null  -- Third part of the mutex id.
+    ticket bigint not null  -- The place in line: the smallest is served first. One who waits for several mutexes at once has one ticket for all.
+    access text not null  -- exclusive or shared.
+    permits integer  -- How many may share the mutex; null: any number.
+    owner_session text collate "C" not null  -- Who waits.
+    owner_host text not null  -- Host of the owner, for people.
+    owner_id text not null  -- User id of the owner.
+    owner_login text not null  -- Login of the owner, for people.
+    owner_name text not null  -- Name of the owner, for people.
+    while_holding bigint[]  -- Fencing tokens of the holds that the waiter keeps until it has been served, beside those of its owner_session.
+    listener bigint  -- The process that is to be told; null: the waiter asks by itself.
+    queued_since timestamp with time zone not null  -- When it joined the line.
+    seen_at timestamp with time zone not null  -- When it last asked.
 
 table refinery_schema_history
   -- The migrations applied to this schema, kept by refinery.
@@ -98,13 +127,35 @@ table token_generation
     system_identifier bigint not null  -- The cluster that gave the last tokens; compared when a client connects or migrates.
     timeline integer not null  -- The timeline of the server that gave the last tokens; compared at each capture.
 
+view waiting
+  -- Who waits for which mutex behind whom, and since when. A waiter that died without a word is shown until its turn comes.
+    mutex_group text collate "C"
+    mutex_mode text collate "C"
+    mutex_id text collate "C"
+    place bigint  -- Place in line: 1 is next.
+    access text
+    permits integer
+    owner_session text collate "C"
+    owner_host text
+    owner_id text
+    owner_login text
+    owner_name text
+    behind_owner_session text collate "C"  -- Who is directly before it: the waiter ahead, or for the first one the holder (one of them, if they are several).
+    behind_owner_name text
+    queued_since timestamp with time zone
+    waiting_for interval  -- How long it has been waiting.
+    ticket bigint
+    while_holding bigint[]
+    listener bigint
+    seen_at timestamp with time zone  -- When the waiter, or its process, last asked.
+
 -- constraints ---
+
+pgmutex.mutex_listener: mutex_listener_pkey PRIMARY KEY (listener)
 
 pgmutex.mutex_model: auto_release_config_at_most_1600_bytes CHECK ((octet_length(auto_release_config) <= 1600))
 
 pgmutex.mutex_model: auto_release_rule_at_most_400_bytes CHECK ((octet_length(auto_release_rule) <= 400))
-
-pgmutex.mutex_model: holds_are_exclusive CHECK ((permit = 0))
 
 pgmutex.mutex_model: mutex_group_at_most_400_bytes CHECK ((octet_length(mutex_group) <= 400))
 
@@ -126,7 +177,13 @@ pgmutex.mutex_model: owner_name_at_most_400_bytes CHECK ((octet_length(owner_nam
 
 pgmutex.mutex_model: owner_session_at_most_400_bytes CHECK ((octet_length(owner_session) <= 400))
 
+pgmutex.mutex_model: permit_is_0_or_a_number CHECK ((permit >= 0))
+
+pgmutex.mutex_model: permit_is_one_of_the_permits CHECK (((permits IS NULL) OR ((permit >= 1) AND (permit <= permits))))
+
 pgmutex.mutex_model: status_data_at_most_65536_bytes CHECK ((octet_length(status_data) <= 65536))
+
+pgmutex.mutex_waiter: mutex_waiter_pkey PRIMARY KEY (mutex_group, mutex_mode, mutex_id, ticket)
 
 pgmutex.refinery_schema_history: refinery_schema_history_pkey PRIMARY KEY (version)
 
@@ -138,9 +195,19 @@ pgmutex.token_generation: token_generation_pkey PRIMARY KEY (only_row)
 
 -- indexes ---
 
+CREATE UNIQUE INDEX mutex_listener_pkey ON pgmutex.mutex_listener USING btree (listener)
+
 CREATE INDEX mutex_model_owner_session ON pgmutex.mutex_model USING btree (owner_session)
 
 CREATE UNIQUE INDEX mutex_model_pkey ON pgmutex.mutex_model USING btree (mutex_group, mutex_mode, mutex_id, permit)
+
+CREATE INDEX mutex_waiter_listener ON pgmutex.mutex_waiter USING btree (listener, ticket)
+
+CREATE INDEX mutex_waiter_owner_session ON pgmutex.mutex_waiter USING btree (owner_session)
+
+CREATE UNIQUE INDEX mutex_waiter_pkey ON pgmutex.mutex_waiter USING btree (mutex_group, mutex_mode, mutex_id, ticket)
+
+CREATE INDEX mutex_waiter_while_holding ON pgmutex.mutex_waiter USING gin (while_holding) WHERE (while_holding IS NOT NULL)
 
 CREATE UNIQUE INDEX refinery_schema_history_pkey ON pgmutex.refinery_schema_history USING btree (version)
 
@@ -150,6 +217,8 @@ CREATE UNIQUE INDEX token_generation_pkey ON pgmutex.token_generation USING btre
 
 fencing_token_sequence bigint from 1 to 9223372036854775807 by 1 cache 1
 
+mutex_ticket_sequence bigint from 1 to 9223372036854775807 by 1 cache 1
+
 -- view definitions ---
 
 held as
@@ -157,6 +226,7 @@ held as
     mutex_mode,
     mutex_id,
     permit,
+    permits,
     owner_session,
     owner_host,
     owner_id,
@@ -178,13 +248,21 @@ held as
             ELSE NULL::interval
         END AS time_left
    FROM pgmutex.hold
-  WHERE ((expires_at IS NULL) OR (expires_at >= clock_timestamp()));
+  WHERE (((expires_at IS NULL) OR (expires_at >= clock_timestamp())) AND
+        CASE
+            WHEN ((auto_release_rule <> 'connection'::text) OR (auto_release_config !~ '^[0-9]{1,18}( |$)'::text) OR pg_is_in_recovery()) THEN true
+            WHEN (NOT pg_try_advisory_xact_lock_shared((split_part(auto_release_config, ' '::text, 1))::bigint)) THEN true
+            ELSE (EXISTS ( SELECT
+               FROM pg_locks l
+              WHERE ((l.locktype = 'advisory'::text) AND (l.pid = pg_backend_pid()) AND (l.mode = 'ExclusiveLock'::text) AND (l.objsubid = 1) AND ((((l.classid)::bigint << 32) + (l.objid)::bigint) = (split_part(auto_release_config, ' '::text, 1))::bigint))))
+        END);
 
 hold as
  SELECT mutex_group,
     mutex_mode,
     mutex_id,
     permit,
+    permits,
     owner_session,
     owner_host,
     owner_id,
@@ -199,7 +277,71 @@ hold as
     expires_at
    FROM pgmutex.mutex_model;
 
+waiting as
+ SELECT w.mutex_group,
+    w.mutex_mode,
+    w.mutex_id,
+    row_number() OVER line AS place,
+    w.access,
+    w.permits,
+    w.owner_session,
+    w.owner_host,
+    w.owner_id,
+    w.owner_login,
+    w.owner_name,
+    COALESCE(lag(w.owner_session) OVER line, holder.owner_session) AS behind_owner_session,
+    COALESCE(lag(w.owner_name) OVER line, holder.owner_name) AS behind_owner_name,
+    w.queued_since,
+    (clock_timestamp() - w.queued_since) AS waiting_for,
+    w.ticket,
+    w.while_holding,
+    w.listener,
+    GREATEST(w.seen_at, l.seen_at) AS seen_at
+   FROM ((pgmutex.mutex_waiter w
+     LEFT JOIN pgmutex.mutex_listener l ON ((l.listener = w.listener)))
+     LEFT JOIN LATERAL ( SELECT h.owner_session,
+            h.owner_name
+           FROM pgmutex.held h
+          WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (h.mutex_id = w.mutex_id))
+          ORDER BY h.permit
+         LIMIT 1) holder ON (true))
+  WINDOW line AS (PARTITION BY w.mutex_group, w.mutex_mode, w.mutex_id ORDER BY w.ticket);
+
 -- functions ---
+
+-- Gives this database session a number that holds under the rule connection can name: they are over when the session ends. With listen => true it also listens on channel pgmutex_<number>. For a connection of one's own, not one that a pooler lends.
+CREATE OR REPLACE FUNCTION pgmutex.attach_session(listen boolean DEFAULT false)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    -- 59 bits at random: whatever else takes advisory locks in this database will not meet it, nor will another session ever.
+    number bigint := ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 12)
+                          || substr(replace(gen_random_uuid()::text, '-', ''), 1, 4))::bit(64)::bigint & 576460752303423487;
+begin
+    if pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    perform pg_advisory_lock(number);
+    if attach_session.listen then
+        execute format('listen %I', 'pgmutex_' || number);
+    end if;
+    -- A process that is cut off is given up after 10 seconds (keepalives alone would not end a connection that is cut off in the
+    -- middle of a reply), one that dies in the middle of a query after 1.
+    perform set_config(s.name, wanted.setting, false)
+    from (values ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
+                 ('tcp_user_timeout', '10000'), ('idle_session_timeout', '0')) wanted (name, setting)
+    join pg_settings s on s.name = wanted.name;
+    begin
+        perform set_config(s.name, '1000', false) from pg_settings s where s.name = 'client_connection_check_interval';
+    exception when others then
+        null;  -- a platform without the means; the keepalives remain
+    end;
+    return number;
+end
+$function$
 
 -- Raises the generation of fencing tokens, so that every later token is larger than every earlier one. It rises by itself after a failover; call this after a recovery that kept timeline and cluster but lost data, such as a restored snapshot of the disk.
 CREATE OR REPLACE FUNCTION pgmutex.bump_generation()
@@ -225,8 +367,8 @@ begin
 end
 $function$
 
--- Captures a mutex for owner_session, or refreshes the hold that session has. Outcome: captured, refreshed, evicted (captured; a hold that was over made way) or busy, then the row is the holder's. Without a rule a new hold gets timeout 300 and a refresh keeps the rule it has. An empty status_data leaves the old one.
-CREATE OR REPLACE FUNCTION pgmutex.capture(mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text DEFAULT ''::text, owner_id text DEFAULT ''::text, owner_login text DEFAULT ''::text, owner_name text DEFAULT ''::text, auto_release_rule text DEFAULT NULL::text, auto_release_config text DEFAULT NULL::text, status_data text DEFAULT NULL::text)
+-- Captures a mutex for owner_session, or refreshes the hold that session has. Outcome: captured, refreshed, evicted (captured; a hold that was over made way) or busy, then the row is the holder's. access shared lets others share it, permits says how many at most (the smallest number that one of them says counts); an own hold is changed from exclusive to shared, and back if nobody else shares it. With wait => true a busy mutex gives queued: the caller is in line, and gets the mutex by asking again, in its turn, as it must at least every 15 seconds. Without a rule a new hold gets timeout 300 and a refresh keeps the rule it has. An empty status_data leaves the old one.
+CREATE OR REPLACE FUNCTION pgmutex.capture(mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text DEFAULT ''::text, owner_id text DEFAULT ''::text, owner_login text DEFAULT ''::text, owner_name text DEFAULT ''::text, auto_release_rule text DEFAULT NULL::text, auto_release_config text DEFAULT NULL::text, status_data text DEFAULT NULL::text, access text DEFAULT 'exclusive'::text, permits integer DEFAULT NULL::integer, wait boolean DEFAULT false, listener bigint DEFAULT NULL::bigint, while_holding bigint[] DEFAULT NULL::bigint[])
  RETURNS pgmutex.hold_outcome
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -235,14 +377,23 @@ CREATE OR REPLACE FUNCTION pgmutex.capture(mutex_group text, mutex_mode text, mu
 AS $function$
 #variable_conflict use_column
 declare
-    decided_at timestamptz;
-    current    hold;
-    evicted    hold;
-    answer     hold_outcome;
-    rule       text := coalesce(capture.auto_release_rule, 'timeout');
-    config     text := coalesce(capture.auto_release_config, case when rule = 'timeout' then '300' else '' end);
+    decided_at   timestamptz;
+    current      hold;
+    own          hold;
+    other        hold;
+    evicted      hold;
+    answer       hold_outcome;
+    rule         text := coalesce(capture.auto_release_rule, 'timeout');
+    config       text := coalesce(capture.auto_release_config, case when rule = 'timeout' then '300' else '' end);
+    keeps_rule   boolean := capture.auto_release_rule is null and capture.auto_release_config is null;
+    wants_permit integer := case when capture.access = 'shared' then 1 else 0 end;
+    others       integer;
+    strictest    integer;
+    ahead        bigint;
+    own_ticket   bigint;
 begin
     perform check_call(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session);
+    perform check_access(capture.access, capture.permits);
     perform check_rule(rule, config);
     perform check_text('owner_host', capture.owner_host, 1600);
     perform check_text('owner_id', capture.owner_id, 400);
@@ -252,64 +403,170 @@ begin
 
     perform pg_advisory_xact_lock(mutex_key(capture.mutex_group, capture.mutex_mode, capture.mutex_id));
 
-    -- Comes round again only if a program that does not take the lock changed the row between two of these statements.
+    -- Comes round again only if a program that does not take the lock changed a row between two of these statements.
     for attempt in 1..100 loop
         decided_at := clock_timestamp();
-        -- The token is drawn only when a row will be written: a refused try leaves no trace, not even in the sequence.
-        insert into hold (mutex_group, mutex_mode, mutex_id,
+        -- The common case in one statement: nobody holds it and nobody waits. The token is drawn only when a row will be written: a
+        -- refused try leaves no trace, not even in the sequence.
+        insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
                           owner_session, owner_host, owner_id, owner_login, owner_name,
                           auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since)
-        select capture.mutex_group, capture.mutex_mode, capture.mutex_id,
+        select capture.mutex_group, capture.mutex_mode, capture.mutex_id, wants_permit, capture.permits,
                capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
                coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
                rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at
         where not exists (select from hold h
                           where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id)
+          and not exists (select from mutex_waiter w
+                          where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id)
         on conflict do nothing
-        returning case when evicted.fencing_token is null then 'captured' else 'evicted' end, hold.*, decided_at,
-                  evicted.owner_session, evicted.owner_name, evicted.fencing_token
+        returning 'captured', hold.*, decided_at, null, null, null, null
         into answer;
         exit when found;
 
-        select h.* into current from hold h
-        where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
-        order by h.permit
-        limit 1;
-        continue when not found;
+        -- Who holds it? A hold that is over is removed, never ignored nor taken over by an update. One whose row is locked by
+        -- someone else is not waited for (the holder may be refreshing it, or writing behind its fence): it counts.
+        own := null; other := null; others := 0; strictest := null;
+        for current in
+            select h.* from hold h
+            where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+            order by h.permit
+        loop
+            if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, decided_at) then
+                perform 1 from hold h
+                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+                  and h.permit = current.permit and h.fencing_token = current.fencing_token
+                  and h.captured_since = current.captured_since  -- not refreshed since
+                for update skip locked;
+                if found then
+                    delete from hold h
+                    where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+                      and h.permit = current.permit;
+                    if found then
+                        if evicted.fencing_token is null then
+                            evicted := current;
+                        end if;
+                        continue;
+                    end if;
+                end if;
+            elsif current.owner_session = capture.owner_session then
+                own := current;
+                continue;
+            end if;
+            others := others + 1;
+            strictest := least(strictest, current.permits);
+            if other.fencing_token is null then
+                other := current;
+            end if;
+        end loop;
 
-        if current.expires_at < decided_at then
-            -- Over: its row must go, it is never taken over by an update. A row that someone else has locked is not waited for
-            -- (the holder may be refreshing it, or writing behind its fence): then it is busy.
+        if own.fencing_token is not null then
+            if own.permit = 0 and wants_permit = 0 or own.permit > 0 and wants_permit > 0 then
+                -- The clock once more: this may have waited for a refresh of the same hold.
+                update hold h
+                set captured_since = clock_timestamp(),
+                    status_data = coalesce(nullif(capture.status_data, ''), h.status_data),
+                    auto_release_rule = case when keeps_rule then h.auto_release_rule else rule end,
+                    auto_release_config = case when keeps_rule then h.auto_release_config else config end
+                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+                  and h.permit = own.permit and h.fencing_token = own.fencing_token
+                  and (h.expires_at is null or h.expires_at >= clock_timestamp())
+                returning 'refreshed', h.*, h.captured_since, null, null, null, null
+                into answer;
+                continue when not found;
+                exit;
+            elsif own.permit > 0 and others > 0 then
+                -- To have it alone needs to be alone. Waiting for that would end badly as soon as two of the holders did.
+                select 'busy', other.*, decided_at, null, null, null, null into answer;
+                return answer;
+            end if;
+            -- From exclusive to shared keeps the token, as a refresh does. From shared to exclusive is a capture: others may have
+            -- shared the mutex since, with tokens larger than this hold's. A transaction behind the hold's fence is not waited for.
             perform 1 from hold h
             where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
-              and h.permit = current.permit and h.fencing_token = current.fencing_token and h.expires_at < decided_at
+              and h.permit = own.permit and h.fencing_token = own.fencing_token
             for update skip locked;
-            if found then
-                delete from hold h
-                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
-                  and h.permit = current.permit;
-                if found then
-                    evicted := current;
-                    continue;
-                end if;
+            if not found then
+                select 'busy', own.*, decided_at, null, null, null, null into answer;
+                return answer;
             end if;
-        elsif current.owner_session = capture.owner_session then
-            -- The clock once more: this may have waited for a refresh of the same hold.
             update hold h
-            set captured_since = clock_timestamp(),
+            set permit = wants_permit, permits = capture.permits, captured_since = decided_at,
+                fencing_token = case when wants_permit = 0 then draw_fencing_token() else h.fencing_token end,
+                held_since = case when wants_permit = 0 then decided_at else h.held_since end,
                 status_data = coalesce(nullif(capture.status_data, ''), h.status_data),
-                auto_release_rule = case when capture.auto_release_rule is null and capture.auto_release_config is null then h.auto_release_rule else rule end,
-                auto_release_config = case when capture.auto_release_rule is null and capture.auto_release_config is null then h.auto_release_config else config end
+                auto_release_rule = case when keeps_rule then h.auto_release_rule else rule end,
+                auto_release_config = case when keeps_rule then h.auto_release_config else config end
             where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
-              and h.permit = current.permit and h.fencing_token = current.fencing_token
-              and (h.expires_at is null or h.expires_at >= clock_timestamp())
-            returning 'refreshed', h.*, h.captured_since, null, null, null
+              and h.permit = own.permit and h.fencing_token = own.fencing_token
+            returning case when wants_permit = 0 then 'captured' else 'refreshed' end, h.*, decided_at, null, null, null, null
             into answer;
-            exit when found;
-            continue;
+            continue when not found;
+            if wants_permit > 0 then
+                perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+            end if;
+            exit;
         end if;
 
-        select 'busy', current.*, decided_at, null, null, null into answer;
+        select w.ticket into own_ticket from mutex_waiter w
+        where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
+          and w.owner_session = capture.owner_session;
+        -- First come, first served: whoever came before must have been served, or be gone.
+        ahead := first_in_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket);
+
+        if ahead is null
+           and (others = 0
+                or wants_permit > 0 and other.permit > 0 and others < coalesce(least(strictest, capture.permits), others + 1)) then
+            if wants_permit > 0 then
+                -- The smallest number that nobody has.
+                select min(free.number) into wants_permit
+                from generate_series(1, others + 1) free (number)
+                where not exists (select from hold h
+                                  where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode
+                                    and h.mutex_id = capture.mutex_id and h.permit = free.number);
+            end if;
+            insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
+                              owner_session, owner_host, owner_id, owner_login, owner_name,
+                              auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since)
+            values (capture.mutex_group, capture.mutex_mode, capture.mutex_id, wants_permit, capture.permits,
+                    capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
+                    coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
+                    rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at)
+            on conflict do nothing
+            returning case when evicted.fencing_token is null then 'captured' else 'evicted' end, hold.*, decided_at,
+                      evicted.owner_session, evicted.owner_name, evicted.fencing_token, null
+            into answer;
+            continue when not found;
+            if own_ticket is not null then
+                delete from mutex_waiter w
+                where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
+                  and w.ticket = own_ticket;
+                -- The next one may be able to share it.
+                perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+            end if;
+            exit;
+        end if;
+
+        if other.fencing_token is not null then
+            select 'busy', other.*, decided_at, null, null, null, null into answer;
+        else
+            -- Free, but for the one that is about to capture it: the answer shows it as it will be, without a token.
+            select 'busy', w.mutex_group, w.mutex_mode, w.mutex_id, case when w.access = 'shared' then 1 else 0 end, w.permits,
+                   w.owner_session, w.owner_host, w.owner_id, w.owner_login, w.owner_name,
+                   '', '', w.queued_since, null, 0, w.queued_since, null, decided_at, null, null, null, null
+            into answer from mutex_waiter w
+            where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
+              and w.ticket = ahead;
+        end if;
+        if capture.wait then
+            answer.ticket := join_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, null, capture.access, capture.permits,
+                                       capture.owner_session, capture.owner_host, capture.owner_id, capture.owner_login, capture.owner_name,
+                                       capture.while_holding, capture.listener);
+            answer.outcome := 'queued';
+        end if;
+        if evicted.fencing_token is not null then
+            perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+        end if;
         return answer;
     end loop;
     if answer.outcome is null then
@@ -324,6 +581,141 @@ begin
         perform set_config('synchronous_commit', 'on', true);
     end if;
     return answer;
+end
+$function$
+
+-- Captures all of several mutexes or none, for one owner. One row for each request, in their order, if all were captured; otherwise only rows of those that are in the way, with outcome busy or, with wait => true, queued: ask again as with capture.
+CREATE OR REPLACE FUNCTION pgmutex.capture_all(requests jsonb, defaults jsonb DEFAULT '{}'::jsonb, wait boolean DEFAULT false, listener bigint DEFAULT NULL::bigint, while_holding bigint[] DEFAULT NULL::bigint[])
+ RETURNS SETOF pgmutex.hold_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    completed jsonb;
+    request   record;
+    answer    hold_outcome;
+    answers   hold_outcome[] := '{}';
+    blockers  hold_outcome[] := '{}';
+    place     bigint;
+begin
+    completed := check_requests(capture_all.requests, capture_all.defaults, array[
+        'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'owner_host', 'owner_id', 'owner_login', 'owner_name',
+        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits']);
+    if (select count(distinct r.value ->> 'owner_session') from jsonb_array_elements(completed) r) > 1 then
+        perform refuse_input('all requests must be for one owner_session');
+    elsif exists (select from jsonb_array_elements(completed) r
+                  group by r.value ->> 'mutex_group', r.value ->> 'mutex_mode', r.value ->> 'mutex_id' having count(*) > 1) then
+        perform refuse_input('a mutex is named twice');
+    end if;
+    perform lock_mutexes(completed);
+    begin
+        for request in
+            select r.* from jsonb_to_recordset(completed) r (
+                mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
+                owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer)
+        loop
+            answer := capture(
+                coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), request.owner_session,
+                request.owner_host, request.owner_id, request.owner_login, request.owner_name,
+                request.auto_release_rule, request.auto_release_config, request.status_data,
+                coalesce(request.access, 'exclusive'), request.permits);
+            if answer.outcome = 'busy' then
+                blockers := blockers || answer;
+            else
+                answers := answers || answer;
+            end if;
+        end loop;
+        if cardinality(blockers) > 0 then
+            raise sqlstate 'PM007' using message = 'pgmutex: not all of them are free';
+        end if;
+    exception when sqlstate 'PM007' then
+        null;
+    end;
+    if cardinality(blockers) = 0 then
+        return query select a.* from unnest(answers) a;
+        return;
+    end if;
+
+    if capture_all.wait then
+        -- One ticket, with a place in every line: whoever has the smallest ticket of all is first wherever it stands, so no two who
+        -- wait for several can wait for each other.
+        for request in
+            select r.* from jsonb_to_recordset(completed) r (
+                mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
+                owner_name text, access text, permits integer)
+            order by mutex_key(coalesce(r.mutex_group, ''), coalesce(r.mutex_mode, ''), coalesce(r.mutex_id, ''))
+        loop
+            if place is null then
+                select min(w.ticket) into place from mutex_waiter w
+                where w.owner_session = request.owner_session
+                  and exists (select from jsonb_array_elements(completed) r
+                              where coalesce(r.value ->> 'mutex_group', '') = w.mutex_group
+                                and coalesce(r.value ->> 'mutex_mode', '') = w.mutex_mode
+                                and coalesce(r.value ->> 'mutex_id', '') = w.mutex_id);
+            end if;
+            place := join_line(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), place,
+                               coalesce(request.access, 'exclusive'), request.permits,
+                               request.owner_session, request.owner_host, request.owner_id, request.owner_login, request.owner_name,
+                               capture_all.while_holding, capture_all.listener);
+        end loop;
+    end if;
+    foreach answer in array blockers loop
+        if place is not null then
+            answer.outcome := 'queued';
+            answer.ticket := place;
+        end if;
+        return next answer;
+    end loop;
+end
+$function$
+
+-- Captures many mutexes, each for itself: one row for each request, in their order, with the outcome that capture gives. A request is an object with the names of capture's arguments; what it does not say is taken from defaults.
+CREATE OR REPLACE FUNCTION pgmutex.capture_each(requests jsonb, defaults jsonb DEFAULT '{}'::jsonb)
+ RETURNS SETOF pgmutex.hold_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    completed jsonb;
+    request   record;
+begin
+    completed := check_requests(capture_each.requests, capture_each.defaults, array[
+        'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'owner_host', 'owner_id', 'owner_login', 'owner_name',
+        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits']);
+    perform lock_mutexes(completed);
+    for request in
+        select r.* from jsonb_to_recordset(completed) r (
+            mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
+            owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer)
+    loop
+        return next capture(
+            coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), request.owner_session,
+            request.owner_host, request.owner_id, request.owner_login, request.owner_name,
+            request.auto_release_rule, request.auto_release_config, request.status_data,
+            coalesce(request.access, 'exclusive'), request.permits);
+    end loop;
+end
+$function$
+
+-- Raises PM003 if nobody could have this access.
+CREATE OR REPLACE FUNCTION pgmutex.check_access(access text, permits integer)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if access is null or access not in ('exclusive', 'shared') then
+        perform refuse_input('access must be exclusive or shared');
+    elsif permits is not null and access = 'exclusive' then
+        perform refuse_input('permits says how many may share the mutex: it goes with access shared');
+    elsif permits < 1 then
+        perform refuse_input('permits must be 1 or more, or null for any number');
+    end if;
 end
 $function$
 
@@ -352,6 +744,38 @@ begin
 end
 $function$
 
+-- Completes requests with defaults, and refuses what makes no sense (PM003).
+CREATE OR REPLACE FUNCTION pgmutex.check_requests(requests jsonb, defaults jsonb, known text[])
+ RETURNS jsonb
+ LANGUAGE plpgsql
+AS $function$
+declare
+    unknown text;
+    completed jsonb;
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    if coalesce(jsonb_typeof(requests), '') <> 'array' or coalesce(jsonb_typeof(defaults), '') <> 'object' then
+        perform refuse_input('requests must be an array of objects, and defaults an object');
+    elsif jsonb_array_length(requests) > 1000 then
+        -- Each takes an entry of the server's lock table until the commit.
+        perform refuse_input('at most 1000 requests go into one call');
+    elsif exists (select from jsonb_array_elements(requests) r where jsonb_typeof(r.value) <> 'object') then
+        perform refuse_input('requests must be an array of objects, and defaults an object');
+    end if;
+    select jsonb_agg(defaults || r.value order by r.ordinality) into completed
+    from jsonb_array_elements(requests) with ordinality r;
+    select k.key into unknown from jsonb_array_elements(completed) r cross join jsonb_object_keys(r.value) k (key)
+    where k.key <> all (known)
+    limit 1;
+    if found then
+        perform refuse_input(format('%s is not something that a request can say; it can say %s', unknown, array_to_string(known, ', ')));
+    end if;
+    return coalesce(completed, '[]');
+end
+$function$
+
 -- Raises PM003 if a rule could not end a hold as its caller means it to.
 CREATE OR REPLACE FUNCTION pgmutex.check_rule(rule text, config text)
  RETURNS void
@@ -374,7 +798,13 @@ begin
             perform refuse_input('auto_release_config: this deadline has already passed');
         end if;
     elsif rule = 'connection' then
-        perform refuse_input('auto_release_rule connection is reserved; this version does not offer it');
+        if coalesce(config !~ '^[0-9]{1,18}( [0-9]{1,10})?$', true)
+           or coalesce(nullif(split_part(config, ' ', 2), ''), '1')::bigint not between 1 and 3153600000 then
+            perform refuse_input('auto_release_config of a connection must be the number of a database session, as attach_session gives it, '
+                                 'and perhaps a space and whole seconds from 1 to 3153600000');
+        elsif session_is_gone(config) then
+            perform refuse_input('auto_release_config names a database session that is gone: attach another');
+        end if;
     end if;
     perform check_text('auto_release_rule', rule, 400);
     perform check_text('auto_release_config', config, 1600);
@@ -392,6 +822,88 @@ begin
         raise exception using errcode = 'PM003',
             message = format('%s is %s bytes long, at most %s are allowed', field, octet_length(value), most_bytes);
     end if;
+end
+$function$
+
+-- If waiting for this mutex could never end, because its holder waits, directly or not, for the one who asks: the circle, in words.
+CREATE OR REPLACE FUNCTION pgmutex.circle_of_waiting(mutex_group text, mutex_mode text, mutex_id text, permits integer, owner_session text, while_holding bigint[], passed bigint[])
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    now_is   timestamptz := clock_timestamp();
+    -- Of built-in types: see the top of V1.
+    token    bigint;
+    holder   text;
+    described text;
+    waits_group text;
+    waits_mode  text;
+    waits_id    text;
+    waits_permits integer;
+    waits_ticket  bigint;
+    rest     text;
+    circle   text;
+begin
+    for token, holder, described in
+        select h.fencing_token, h.owner_session, coalesce(nullif(h.owner_name, ''), 'session ' || h.owner_session) from hold h
+        where h.mutex_group = circle_of_waiting.mutex_group and h.mutex_mode = circle_of_waiting.mutex_mode
+          and h.mutex_id = circle_of_waiting.mutex_id
+          and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is)
+        order by h.permit
+    loop
+        circle := null;
+        if holder = circle_of_waiting.owner_session or token = any (circle_of_waiting.while_holding) then
+            circle := format('%s/%s/%s, which the one who asks holds', circle_of_waiting.mutex_group, circle_of_waiting.mutex_mode,
+                             circle_of_waiting.mutex_id);
+        elsif token <> all (circle_of_waiting.passed) and cardinality(circle_of_waiting.passed) < 64 then
+            for waits_group, waits_mode, waits_id, waits_permits, waits_ticket in
+                select w.mutex_group, w.mutex_mode, w.mutex_id, w.permits, w.ticket from mutex_waiter w
+                where w.owner_session = holder and not waiter_is_gone(w.listener, w.seen_at)
+                union all
+                select w.mutex_group, w.mutex_mode, w.mutex_id, w.permits, w.ticket from mutex_waiter w
+                where w.while_holding is not null and w.while_holding @> array[token] and w.owner_session <> holder
+                  and not waiter_is_gone(w.listener, w.seen_at)
+            loop
+                rest := circle_of_waiting(waits_group, waits_mode, waits_id, waits_permits, circle_of_waiting.owner_session,
+                                          circle_of_waiting.while_holding, circle_of_waiting.passed || token);
+                if rest is not null then
+                    circle := format('%s/%s/%s, held by %s, who waits for %s', circle_of_waiting.mutex_group,
+                                     circle_of_waiting.mutex_mode, circle_of_waiting.mutex_id, described, rest);
+                    exit;
+                end if;
+            end loop;
+        end if;
+        if circle is not null and circle_of_waiting.permits is null then
+            return circle;
+        elsif circle is null and circle_of_waiting.permits is not null then
+            return null;
+        end if;
+    end loop;
+    return circle;
+end
+$function$
+
+-- Whether the holds of a mutex would leave room for one more, as things look now.
+CREATE OR REPLACE FUNCTION pgmutex.could_be_captured(mutex_group text, mutex_mode text, mutex_id text, access text, permits integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    now_is   timestamptz := clock_timestamp();
+    holders  bigint;
+    strictest integer;
+    one_is_exclusive boolean;
+begin
+    select count(*), min(h.permits), coalesce(bool_or(h.permit = 0), false) into holders, strictest, one_is_exclusive from hold h
+    where h.mutex_group = could_be_captured.mutex_group and h.mutex_mode = could_be_captured.mutex_mode
+      and h.mutex_id = could_be_captured.mutex_id
+      and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is);
+    if could_be_captured.access = 'exclusive' then
+        return holders = 0;
+    end if;
+    return not one_is_exclusive and holders < coalesce(least(strictest, could_be_captured.permits), holders + 1);
 end
 $function$
 
@@ -478,17 +990,19 @@ CREATE OR REPLACE FUNCTION pgmutex.fence(mutex_group text, mutex_mode text, mute
 AS $function$
 #variable_conflict use_column
 declare
+    rule    text;
+    config  text;
     ends_at timestamptz;
 begin
     if fence.mutex_group is null or fence.mutex_mode is null or fence.mutex_id is null or fence.fencing_token is null then
         perform refuse_input('mutex_group, mutex_mode, mutex_id and fencing_token must not be null');
     end if;
-    select h.expires_at into ends_at from hold h
+    select h.auto_release_rule, h.auto_release_config, h.expires_at into rule, config, ends_at from hold h
     where h.mutex_group = fence.mutex_group and h.mutex_mode = fence.mutex_mode and h.mutex_id = fence.mutex_id
       and h.fencing_token = fence.fencing_token
     for key share;
     -- The clock is read when the row is locked: the wait for it counts.
-    if not found or ends_at < clock_timestamp() then
+    if not found or hold_is_over(rule, config, ends_at, clock_timestamp()) then
         raise exception using errcode = 'PM005',
             message = format('mutex %s/%s/%s is no longer held under token %s',
                              fence.mutex_group, fence.mutex_mode, fence.mutex_id, fence.fencing_token),
@@ -497,7 +1011,36 @@ begin
 end
 $function$
 
--- Takes a mutex away from whoever holds it and writes who did so and why to the server's log. Outcome: released (the row is the hold that was), not_held, or busy (a fenced write of the holder is under way). With fencing_token, only that very hold.
+-- The ticket of the first waiter of a mutex that is still there, among those before a ticket if one is given; dead ones are removed.
+CREATE OR REPLACE FUNCTION pgmutex.first_in_line(mutex_group text, mutex_mode text, mutex_id text, before_ticket bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    head_ticket   bigint;
+    head_listener bigint;
+    head_seen_at  timestamptz;
+begin
+    loop
+        select w.ticket, w.listener, w.seen_at into head_ticket, head_listener, head_seen_at from mutex_waiter w
+        where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
+          and (first_in_line.before_ticket is null or w.ticket < first_in_line.before_ticket)
+        order by w.ticket
+        limit 1;
+        if not found then
+            return null;
+        elsif not waiter_is_gone(head_listener, head_seen_at) then
+            return head_ticket;
+        end if;
+        delete from mutex_waiter w
+        where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
+          and (w.ticket = head_ticket or w.listener = head_listener);
+    end loop;
+end
+$function$
+
+-- Takes a mutex away from whoever holds it, all of them if it is shared, and writes who did so and why to the server's log. Outcome: released (the row is the hold that was, or the first of them), not_held, or busy (a fenced write of a holder is under way; the holds before it are gone). With fencing_token, only that very hold.
 CREATE OR REPLACE FUNCTION pgmutex.force_release(mutex_group text, mutex_mode text, mutex_id text, reason text DEFAULT NULL::text, fencing_token bigint DEFAULT NULL::bigint)
  RETURNS pgmutex.hold_outcome
  LANGUAGE plpgsql
@@ -507,17 +1050,146 @@ CREATE OR REPLACE FUNCTION pgmutex.force_release(mutex_group text, mutex_mode te
 AS $function$
 declare
     answer hold_outcome;
+    first  hold_outcome;
 begin
     perform check_call(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, 'force_release');
-    answer := remove_hold(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, force_release.fencing_token, false);
-    if answer.outcome = 'released' then
+    loop
+        answer := remove_hold(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, force_release.fencing_token, false);
+        exit when answer.outcome <> 'released';
         -- On one line, whatever the names and the reason contain: a line of the log must not be forged.
         raise log using message = regexp_replace(format(
             'pgmutex: %L forced the release of %L/%L/%L, held by session %L (%L) with token %s since %s; reason: %L',
             session_user, answer.mutex_group, answer.mutex_mode, answer.mutex_id, answer.owner_session, answer.owner_name,
             answer.fencing_token, answer.held_since, force_release.reason), '[[:cntrl:]]', ' ', 'g');
+        if first.outcome is null then
+            first := answer;
+        end if;
+    end loop;
+    if answer.outcome = 'not_held' and first.outcome is not null then
+        return first;
     end if;
     return answer;
+end
+$function$
+
+-- Whether the rule of a hold has ended it.
+CREATE OR REPLACE FUNCTION pgmutex.hold_is_over(rule text, config text, expires_at timestamp with time zone, at_time timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if expires_at < at_time then
+        return true;
+    elsif rule = 'connection' then
+        return session_is_gone(config);
+    end if;
+    return false;
+end
+$function$
+
+-- Puts an owner into the line of a mutex, or leaves it where it is, and gives its ticket.
+CREATE OR REPLACE FUNCTION pgmutex.join_line(mutex_group text, mutex_mode text, mutex_id text, ticket bigint, access text, permits integer, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, while_holding bigint[], listener bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    own_ticket bigint;
+begin
+    perform refuse_deadlock(join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id, join_line.permits,
+                            join_line.owner_session, join_line.while_holding);
+    if join_line.listener is not null then
+        insert into mutex_listener (listener, has_session) values (join_line.listener, false) on conflict do nothing;
+    end if;
+    update mutex_waiter w
+    set access = join_line.access, permits = join_line.permits, while_holding = nullif(join_line.while_holding, '{}'),
+        listener = join_line.listener, seen_at = clock_timestamp()
+    where w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id
+      and w.owner_session = join_line.owner_session
+    returning w.ticket into own_ticket;
+    if not found then
+        own_ticket := coalesce(join_line.ticket, nextval('mutex_ticket_sequence'));
+        insert into mutex_waiter (mutex_group, mutex_mode, mutex_id, ticket, access, permits,
+                                  owner_session, owner_host, owner_id, owner_login, owner_name,
+                                  while_holding, listener, queued_since, seen_at)
+        values (join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id, own_ticket, join_line.access, join_line.permits,
+                join_line.owner_session, coalesce(join_line.owner_host, ''), coalesce(join_line.owner_id, ''),
+                coalesce(join_line.owner_login, ''), coalesce(join_line.owner_name, ''),
+                nullif(join_line.while_holding, '{}'), join_line.listener, clock_timestamp(), clock_timestamp());
+    end if;
+    return own_ticket;
+end
+$function$
+
+-- Makes the time of many holds start again, named by mutex and token. Answers with those it could not refresh: not_held (lost), or locked (another transaction has the row; ask again soon).
+CREATE OR REPLACE FUNCTION pgmutex.keep(mutex_groups text[], mutex_modes text[], mutex_ids text[], fencing_tokens bigint[])
+ RETURNS TABLE(fencing_token bigint, outcome text)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    kept bigint[];
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    with asked as (
+        select a.* from unnest(keep.mutex_groups, keep.mutex_modes, keep.mutex_ids, keep.fencing_tokens)
+                        a (mutex_group, mutex_mode, mutex_id, fencing_token)
+    ), mine as (
+        select h.mutex_group, h.mutex_mode, h.mutex_id, h.permit from asked a
+        join hold h on h.mutex_group = a.mutex_group and h.mutex_mode = a.mutex_mode and h.mutex_id = a.mutex_id
+                   and h.fencing_token = a.fencing_token
+        where not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+        for no key update of h skip locked
+    ), refreshed as (
+        update hold h set captured_since = clock_timestamp() from mine m
+        where h.mutex_group = m.mutex_group and h.mutex_mode = m.mutex_mode and h.mutex_id = m.mutex_id and h.permit = m.permit
+        returning h.fencing_token
+    )
+    select array_agg(r.fencing_token) into kept from refreshed r;
+    if kept is not null and current_setting('synchronous_commit') not in ('on', 'remote_apply') then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
+    if cardinality(kept) = cardinality(keep.fencing_tokens) then
+        return;
+    end if;
+    return query
+    select a.fencing_token,
+           case when h.fencing_token is null or hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+                then 'not_held' else 'locked' end
+    from unnest(keep.mutex_groups, keep.mutex_modes, keep.mutex_ids, keep.fencing_tokens) a (mutex_group, mutex_mode, mutex_id, fencing_token)
+    left join hold h on h.mutex_group = a.mutex_group and h.mutex_mode = a.mutex_mode and h.mutex_id = a.mutex_id
+                    and h.fencing_token = a.fencing_token
+    where a.fencing_token <> all (coalesce(kept, '{}'));
+end
+$function$
+
+-- Gives up waiting for a mutex; says whether there was a ticket to give up. A hold stays.
+CREATE OR REPLACE FUNCTION pgmutex.leave_line(mutex_group text, mutex_mode text, mutex_id text, owner_session text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    left_it boolean;
+begin
+    perform check_call(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id, leave_line.owner_session);
+    perform pg_advisory_xact_lock(mutex_key(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id));
+    delete from mutex_waiter w
+    where w.mutex_group = leave_line.mutex_group and w.mutex_mode = leave_line.mutex_mode and w.mutex_id = leave_line.mutex_id
+      and w.owner_session = leave_line.owner_session;
+    left_it := found;
+    if left_it then
+        perform wake_line(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
+    end if;
+    return left_it;
 end
 $function$
 
@@ -552,6 +1224,7 @@ begin
       and (list.owner_login is null or h.owner_login = list.owner_login)
       and (list.auto_release_rule is null or h.auto_release_rule = list.auto_release_rule)
       and (list.include_over or h.expires_at is null or h.expires_at >= observed_at)
+      and case when list.include_over or h.auto_release_rule <> 'connection' then true else not session_is_gone(h.auto_release_config) end
       -- The columns that a filter fixes are left out of the comparison: an index scan begins at an equality if there is one for
       -- its first column, and then walks past all that lies before the place.
       and case
@@ -580,6 +1253,72 @@ CREATE OR REPLACE FUNCTION pgmutex.list_count(mutex_group text DEFAULT NULL::tex
  SET search_path TO 'pgmutex', 'pg_temp'
 AS $function$
     select count(*) from list(mutex_group, mutex_mode, mutex_id, mutex_id_prefix, owner_session, owner_id, owner_login, auto_release_rule, include_over)
+$function$
+
+-- Takes the advisory locks of all mutexes named in the requests.
+CREATE OR REPLACE FUNCTION pgmutex.lock_mutexes(requests jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+    lock_key bigint;
+begin
+    for lock_key in
+        select distinct mutex_key(coalesce(r.value ->> 'mutex_group', ''), coalesce(r.value ->> 'mutex_mode', ''),
+                                  coalesce(r.value ->> 'mutex_id', ''))
+        from jsonb_array_elements(lock_mutexes.requests) r
+        order by 1
+    loop
+        perform pg_advisory_xact_lock(lock_key);
+    end loop;
+end
+$function$
+
+-- Asked by a process that waits, about once a second: which of its tickets are first in line, whether their turn has come as far as can be seen, and when to look again at the latest. Of the tickets given it also names those that are no more.
+CREATE OR REPLACE FUNCTION pgmutex.look_at_lines(listener bigint, has_session boolean, tickets bigint[] DEFAULT NULL::bigint[])
+ RETURNS TABLE(ticket bigint, is_my_turn boolean, look_again_in interval)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+declare
+    now_is timestamptz := clock_timestamp();
+begin
+    if pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    insert into mutex_listener as l (listener, has_session) values (look_at_lines.listener, look_at_lines.has_session)
+    on conflict on constraint mutex_listener_pkey do update
+    set seen_at = clock_timestamp(), has_session = look_at_lines.has_session
+    where l.seen_at < clock_timestamp() - interval '2 seconds' or l.has_session <> look_at_lines.has_session;
+
+    return query
+    select head.ticket,
+           could_be_captured(line.mutex_group, line.mutex_mode, line.mutex_id, head.access, head.permits),
+           -- Nobody says when the session of a holder ends: it must be looked at.
+           (select min(case when h.auto_release_rule = 'connection' then least(h.expires_at - now_is, interval '1 second')
+                            when isfinite(h.expires_at) then h.expires_at - now_is end)
+            from hold h
+            where h.mutex_group = line.mutex_group and h.mutex_mode = line.mutex_mode and h.mutex_id = line.mutex_id)
+    from (select distinct w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.listener = look_at_lines.listener) line
+    cross join lateral (select w.ticket, w.listener, w.access, w.permits from mutex_waiter w
+                        where w.mutex_group = line.mutex_group and w.mutex_mode = line.mutex_mode and w.mutex_id = line.mutex_id
+                          and (w.listener = look_at_lines.listener or not waiter_is_gone(w.listener, w.seen_at))
+                        order by w.ticket
+                        limit 1) head
+    where head.listener = look_at_lines.listener;
+
+    -- Tickets that are no more: the server has crashed meanwhile, or they were taken for dead.
+    return query
+    select asked.ticket, true, null::interval
+    from unnest(look_at_lines.tickets) asked (ticket)
+    where not exists (select from mutex_waiter w where w.listener = look_at_lines.listener and w.ticket = asked.ticket);
+
+    delete from mutex_listener l
+    where l.seen_at < clock_timestamp() - interval '10 minutes'
+      and not exists (select from mutex_waiter w where w.listener = l.listener);
+end
 $function$
 
 -- The key of the advisory transaction lock behind which decisions about a mutex are made. Two mutexes with one key only take turns.
@@ -627,8 +1366,8 @@ begin
     where h.mutex_group = refresh.mutex_group and h.mutex_mode = refresh.mutex_mode and h.mutex_id = refresh.mutex_id
       and h.owner_session = refresh.owner_session
       and (refresh.fencing_token is null or h.fencing_token = refresh.fencing_token)
-      and (h.expires_at is null or h.expires_at >= clock_timestamp())
-    returning 'refreshed', h.*, h.captured_since, null, null, null
+      and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+    returning 'refreshed', h.*, h.captured_since, null, null, null, null
     into answer;
     if found then
         if current_setting('synchronous_commit') not in ('on', 'remote_apply') then
@@ -638,10 +1377,10 @@ begin
     end if;
 
     observed_at := clock_timestamp();
-    select 'busy', h.*, observed_at, null, null, null into answer from hold h
+    select 'busy', h.*, observed_at, null, null, null, null into answer from hold h
     where h.mutex_group = refresh.mutex_group and h.mutex_mode = refresh.mutex_mode and h.mutex_id = refresh.mutex_id
       and h.owner_session <> refresh.owner_session
-      and (h.expires_at is null or h.expires_at >= observed_at)
+      and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, observed_at)
     order by h.permit
     limit 1;
     if not found then
@@ -652,6 +1391,33 @@ begin
         answer.observed_at := observed_at;
     end if;
     return answer;
+end
+$function$
+
+-- Raises PM006 if waiting for this mutex could never end.
+CREATE OR REPLACE FUNCTION pgmutex.refuse_deadlock(mutex_group text, mutex_mode text, mutex_id text, permits integer, owner_session text, while_holding bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    circle text;
+begin
+    -- Who holds nothing cannot be waited for.
+    if coalesce(cardinality(refuse_deadlock.while_holding), 0) = 0
+       and not exists (select from hold h where h.owner_session = refuse_deadlock.owner_session) then
+        return;
+    end if;
+    -- Two who close a circle at the same moment, in two lines, must see each other. This lock is always the last one taken;
+    -- no mutex has the empty name.
+    perform pg_advisory_xact_lock(mutex_key('', '', ''));
+    circle := circle_of_waiting(refuse_deadlock.mutex_group, refuse_deadlock.mutex_mode, refuse_deadlock.mutex_id, refuse_deadlock.permits,
+                                refuse_deadlock.owner_session, coalesce(refuse_deadlock.while_holding, '{}'), '{}');
+    if circle is not null then
+        raise exception using errcode = 'PM006',
+            message = format('deadlock: this would wait for %s', circle),
+            hint = 'Release what you hold and begin again, or capture all of them at once with capture_all.';
+    end if;
 end
 $function$
 
@@ -683,7 +1449,7 @@ begin
 end
 $function$
 
--- Gives a mutex back. Outcome: released (the row is the hold that was); not_held (nothing to release, or it was already over); busy (held by another, or a fenced write of this holder is still under way). With fencing_token, only that very hold is released. durable => false does not wait for the disk: only for a call that is a transaction of its own.
+-- Gives a mutex back. Outcome: released (the row is the hold that was); not_held (nothing to release, or it was already over); busy (held by another, or a fenced write of this holder is still under way). With fencing_token, only that very hold is released; without it, a ticket of this owner is given up too. durable => false does not wait for the disk: only for a call that is a transaction of its own.
 CREATE OR REPLACE FUNCTION pgmutex.release(mutex_group text, mutex_mode text, mutex_id text, owner_session text, fencing_token bigint DEFAULT NULL::bigint, durable boolean DEFAULT true)
  RETURNS pgmutex.hold_outcome
  LANGUAGE plpgsql
@@ -702,11 +1468,14 @@ begin
 
     for attempt in 1..2 loop
         decided_at := clock_timestamp();
-        select case when h.expires_at < decided_at then 'not_held' else 'released' end, h.*, decided_at, null, null, null
+        select case when hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, decided_at) then 'not_held' else 'released' end,
+               h.*, decided_at, null, null, null, null
         into answer from hold h
         where h.mutex_group = release.mutex_group and h.mutex_mode = release.mutex_mode and h.mutex_id = release.mutex_id
           and h.owner_session = release.owner_session
           and (release.fencing_token is null or h.fencing_token = release.fencing_token)
+        order by h.permit
+        limit 1
         for update skip locked;
         exit when found or attempt = 2;
         -- Nothing, or a locked row. A refresh on its way is waited out here: this lock conflicts with its lock, but not with
@@ -723,18 +1492,29 @@ begin
         delete from hold h
         where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
           and h.permit = answer.permit;
+    end if;
+    if exists (select from mutex_waiter w
+               where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id) then
+        if release.fencing_token is null then
+            delete from mutex_waiter w
+            where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id
+              and w.owner_session = release.owner_session;
+        end if;
+        perform wake_line(release.mutex_group, release.mutex_mode, release.mutex_id);
+    end if;
+    if answer.outcome is not null then
         -- If a crash loses this, the hold only lasts until its rule ends it. Never for a hold that nothing else would end,
         -- and never unasked: in a larger transaction it would weaken the caller's own data.
-        if not release.durable and isfinite(answer.expires_at) and current_setting('synchronous_commit') <> 'off' then
+        if not release.durable and (isfinite(answer.expires_at) or answer.auto_release_rule = 'connection') and current_setting('synchronous_commit') <> 'off' then
             perform set_config('synchronous_commit', 'off', true);
         end if;
         return answer;
     end if;
 
     -- Another's hold, or our own behind a fence: either way it stays.
-    select 'busy', h.*, decided_at, null, null, null into answer from hold h
+    select 'busy', h.*, decided_at, null, null, null, null into answer from hold h
     where h.mutex_group = release.mutex_group and h.mutex_mode = release.mutex_mode and h.mutex_id = release.mutex_id
-      and (h.expires_at is null or h.expires_at >= decided_at)
+      and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, decided_at)
       and (release.fencing_token is null or h.owner_session <> release.owner_session or h.fencing_token = release.fencing_token)
     order by h.permit
     limit 1;
@@ -746,6 +1526,67 @@ begin
         answer.observed_at := decided_at;
     end if;
     return answer;
+end
+$function$
+
+-- Gives many mutexes back, each for itself: one row for each request, in their order, with the outcome that release gives.
+CREATE OR REPLACE FUNCTION pgmutex.release_each(requests jsonb, defaults jsonb DEFAULT '{}'::jsonb, durable boolean DEFAULT true)
+ RETURNS SETOF pgmutex.hold_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    completed jsonb;
+    request   record;
+    answer    hold_outcome;
+    all_end   boolean := true;
+begin
+    completed := check_requests(release_each.requests, release_each.defaults, array[
+        'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'fencing_token']);
+    perform lock_mutexes(completed);
+    for request in
+        select r.* from jsonb_to_recordset(completed) r (
+            mutex_group text, mutex_mode text, mutex_id text, owner_session text, fencing_token bigint)
+    loop
+        answer := release(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''),
+                          request.owner_session, request.fencing_token, true);
+        all_end := all_end and (answer.outcome <> 'released' or answer.auto_release_rule = 'connection' or isfinite(answer.expires_at));
+        return next answer;
+    end loop;
+    -- As in release; not left to it, because among the holds may be one that nothing else would end.
+    if not release_each.durable and all_end and current_setting('synchronous_commit') <> 'off' then
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
+end
+$function$
+
+-- Releases everything that an owner holds, and gives up every place it has in a line: up to batch mutexes (at most 1000). One row for each hold, with outcome released, or busy if a fenced write keeps it. Call it again until it gives no released row.
+CREATE OR REPLACE FUNCTION pgmutex.release_owner(owner_session text, batch integer DEFAULT 1000)
+ RETURNS SETOF pgmutex.hold_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    requests jsonb;
+begin
+    if coalesce(release_owner.owner_session, '') = '' then
+        perform refuse_input('owner_session is empty: it says whose holds are released');
+    elsif release_owner.batch is null or release_owner.batch not between 1 and 1000 then
+        perform refuse_input('batch must be from 1 to 1000');
+    end if;
+    select jsonb_agg(jsonb_build_object('mutex_group', k.mutex_group, 'mutex_mode', k.mutex_mode, 'mutex_id', k.mutex_id,
+                                        'owner_session', release_owner.owner_session)) into requests
+    from (select h.mutex_group, h.mutex_mode, h.mutex_id from hold h where h.owner_session = release_owner.owner_session
+          union
+          select w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.owner_session = release_owner.owner_session
+          limit release_owner.batch) k;
+    return query select r.* from release_each(coalesce(requests, '[]')) r where r.outcome <> 'not_held';
 end
 $function$
 
@@ -761,7 +1602,7 @@ declare
 begin
     perform pg_advisory_xact_lock(mutex_key(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id));
     for attempt in 1..2 loop
-        select 'released', h.*, clock_timestamp(), h.owner_session, h.owner_name, h.fencing_token into answer from hold h
+        select 'released', h.*, clock_timestamp(), h.owner_session, h.owner_name, h.fencing_token, null into answer from hold h
         where h.mutex_group = remove_hold.mutex_group and h.mutex_mode = remove_hold.mutex_mode and h.mutex_id = remove_hold.mutex_id
           and (remove_hold.fencing_token is null or h.fencing_token = remove_hold.fencing_token)
           and not (remove_hold.custom_rule_only and h.auto_release_rule in ('', 'never', 'timeout', 'deadline', 'connection'))
@@ -772,6 +1613,7 @@ begin
             delete from hold h
             where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
               and h.permit = answer.permit;
+            perform wake_line(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id);
             return answer;
         end if;
         exit when attempt = 2;
@@ -783,7 +1625,7 @@ begin
         exit when not found;
     end loop;
 
-    select 'busy', h.*, clock_timestamp(), null, null, null into answer from hold h
+    select 'busy', h.*, clock_timestamp(), null, null, null, null into answer from hold h
     where h.mutex_group = remove_hold.mutex_group and h.mutex_mode = remove_hold.mutex_mode and h.mutex_id = remove_hold.mutex_id
       and (remove_hold.fencing_token is null or h.fencing_token = remove_hold.fencing_token)
     order by h.permit
@@ -809,40 +1651,56 @@ CREATE OR REPLACE FUNCTION pgmutex.request(mutex_group text, mutex_mode text, mu
 AS $function$
 #variable_conflict use_column
 declare
-    decided_at timestamptz;
-    answer     hold_outcome;
+    decided_at  timestamptz;
+    current     hold;
+    over_tokens bigint[];
+    answer      hold_outcome;
 begin
     perform check_call(request.mutex_group, request.mutex_mode, request.mutex_id, request.owner_session);
 
     for attempt in 1..2 loop
         decided_at := clock_timestamp();
-        select case when h.expires_at < decided_at then 'over'
-                    when h.owner_session = request.owner_session then 'captured_by_me'
-                    else 'captured_by_other' end,
-               h.*, decided_at, null, null, null
-        into answer from hold h
-        where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
-        order by h.expires_at < decided_at nulls first, h.owner_session <> request.owner_session, h.permit
-        limit 1;
-        exit when answer.outcome is distinct from 'over' or attempt = 2;
+        over_tokens := null;
+        for current in
+            select h.* from hold h
+            where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
+            -- The asker's own is told of first, then another's.
+            order by h.owner_session <> request.owner_session, h.permit
+        loop
+            if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, decided_at) then
+                over_tokens := over_tokens || current.fencing_token;
+                if attempt = 2 then
+                    -- It could not be removed: its row is locked by a write behind its fence, and nobody can capture it before that ends.
+                    over_tokens := null;
+                else
+                    continue;
+                end if;
+            end if;
+            if answer.outcome is null then
+                select case when current.owner_session = request.owner_session then 'captured_by_me' else 'captured_by_other' end,
+                       current.*, decided_at, null, null, null, null into answer;
+            end if;
+        end loop;
+        exit when over_tokens is null;
 
         -- Over, and so it is in the way of people who look: evicted as capture would, behind the same lock.
+        answer := null;
         perform pg_advisory_xact_lock(mutex_key(request.mutex_group, request.mutex_mode, request.mutex_id));
-        perform 1 from hold h
-        where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
-          and h.permit = answer.permit and h.fencing_token = answer.fencing_token and h.expires_at < clock_timestamp()
-        for update skip locked;
-        if found then
-            delete from hold h
+        for current in
+            select h.* from hold h
             where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
-              and h.permit = answer.permit;
-        end if;
+              and h.fencing_token = any (over_tokens)
+              and hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+            for update skip locked
+        loop
+            delete from hold h
+            where h.mutex_group = current.mutex_group and h.mutex_mode = current.mutex_mode and h.mutex_id = current.mutex_id
+              and h.permit = current.permit;
+        end loop;
+        perform wake_line(request.mutex_group, request.mutex_mode, request.mutex_id);
     end loop;
 
-    if answer.outcome = 'over' then
-        -- Its row is locked by a write behind its fence: nobody can capture it before that ends.
-        answer.outcome := case when answer.owner_session = request.owner_session then 'captured_by_me' else 'captured_by_other' end;
-    elsif answer.outcome is null then
+    if answer.outcome is null then
         answer.outcome := 'free';
         answer.mutex_group := request.mutex_group;
         answer.mutex_mode := request.mutex_mode;
@@ -853,7 +1711,7 @@ begin
 end
 $function$
 
--- When a hold under this rule is over: null if the rule is not one of time. A timeout that is no number, and a deadline that is no time, count as 300 seconds.
+-- When time ends a hold under this rule: null if the rule is not one of time. A timeout that is no number, a deadline that is no time and a connection that names no session count as 300 seconds.
 CREATE OR REPLACE FUNCTION pgmutex.rule_ends_at(rule text, config text, captured_since timestamp with time zone)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
@@ -876,6 +1734,10 @@ begin
         exception when others then
             null;  -- the 31st of February: it counts as the fallback, like any other config that makes no sense
         end;
+    elsif rule = 'connection' and config ~ '^[0-9]{1,18}$' then
+        return null;  -- over with the database session, and not by time
+    elsif rule = 'connection' and config ~ '^[0-9]{1,18} [0-9]{1,10}$' and split_part(config, ' ', 2)::bigint <= longest then
+        seconds := split_part(config, ' ', 2)::bigint;
     elsif rule = 'timeout' then
         trimmed := btrim(config, E' \t\r\n');
         if trimmed ~ '^[+-]?[0-9]+$' then
@@ -884,7 +1746,7 @@ begin
             end if;
             seconds := trimmed::bigint;
         end if;
-    elsif rule is distinct from 'deadline' then
+    elsif rule is null or rule not in ('deadline', 'connection') then
         return null;
     end if;
     if captured_since not between '4600-01-01 00:00:00+00 BC' and '294000-01-01 00:00:00+00' then
@@ -892,6 +1754,27 @@ begin
         return case when captured_since > 'epoch' then 'infinity' else '-infinity' end;
     end if;
     return captured_since + make_interval(secs => seconds);
+end
+$function$
+
+-- Whether the database session that a rule connection names has ended.
+CREATE OR REPLACE FUNCTION pgmutex.session_is_gone(config text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+    number bigint;
+begin
+    if config !~ '^[0-9]{1,18}( |$)' then
+        return false;
+    end if;
+    number := split_part(config, ' ', 1)::bigint;
+    if not pg_try_advisory_xact_lock_shared(number) then
+        return false;
+    end if;
+    return not exists (select from pg_locks l
+                       where l.locktype = 'advisory' and l.pid = pg_backend_pid() and l.mode = 'ExclusiveLock' and l.objsubid = 1
+                         and (l.classid::bigint << 32) + l.objid::bigint = number);
 end
 $function$
 
@@ -917,14 +1800,19 @@ begin
     if sweep.batch is null or sweep.batch not between 1 and 1000 then
         perform refuse_input('batch must be from 1 to 1000');
     end if;
-    for candidate in select h.* from hold h where h.expires_at < started_at loop
+    for candidate in
+        select h.* from hold h
+        where h.expires_at < started_at
+           or case when h.auto_release_rule = 'connection' then session_is_gone(h.auto_release_config) else false end
+    loop
         exit when swept >= sweep.batch or locked >= 1000;
         -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
         continue when not pg_try_advisory_xact_lock(mutex_key(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id));
         locked := locked + 1;
         perform 1 from hold h
         where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
-          and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token and h.expires_at < started_at
+          and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token
+          and h.captured_since = candidate.captured_since  -- not refreshed since
         for update skip locked;
         if found then
             delete from hold h
@@ -932,10 +1820,63 @@ begin
               and h.permit = candidate.permit;
             if found then
                 swept := swept + 1;
+                perform wake_line(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
             end if;
         end if;
     end loop;
     return swept;
+end
+$function$
+
+-- Whether a waiter need not be waited for: its process has ended, or has not asked for 15 seconds (it may be stopped, or cut off).
+CREATE OR REPLACE FUNCTION pgmutex.waiter_is_gone(listener bigint, seen_at timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    process_has_session boolean;
+    process_seen_at     timestamptz := waiter_is_gone.seen_at;
+    patience constant   interval := interval '15 seconds';
+begin
+    if waiter_is_gone.listener is not null then
+        select l.has_session, l.seen_at into process_has_session, process_seen_at
+        from mutex_listener l where l.listener = waiter_is_gone.listener;
+        if not found then
+            return true;
+        elsif process_has_session and session_is_gone(waiter_is_gone.listener::text) then
+            return true;
+        end if;
+    end if;
+    return process_seen_at < clock_timestamp() - patience;
+end
+$function$
+
+-- Tells the first waiter of a mutex to ask again, if it could be let in.
+CREATE OR REPLACE FUNCTION pgmutex.wake_line(mutex_group text, mutex_mode text, mutex_id text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    head         bigint;
+    listener     bigint;
+    wants_access text;
+    wants_permits integer;
+begin
+    -- Most mutexes have no line, and a notification costs everyone: a lock of the whole database until the commit.
+    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null);
+    if head is null then
+        return;
+    end if;
+    select w.access, w.permits, l.listener into wants_access, wants_permits, listener
+    from mutex_waiter w left join mutex_listener l on l.listener = w.listener and l.has_session
+    where w.mutex_group = wake_line.mutex_group and w.mutex_mode = wake_line.mutex_mode and w.mutex_id = wake_line.mutex_id
+      and w.ticket = head;
+    if listener is not null
+       and could_be_captured(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, wants_access, wants_permits) then
+        perform pg_notify('pgmutex_' || listener, head::text);
+    end if;
 end
 $function$
 

@@ -11,7 +11,7 @@ const LONGEST_TIMEOUT: u64 = 3_153_600_000;
 /// What a timeout that is no number, and a deadline that is no time, count as, in seconds.
 const FALLBACK_TIMEOUT: u64 = 300;
 
-/// Codes that the database judges by itself, or will: a custom rule cannot have them.
+/// Codes that the database judges by itself: a custom rule cannot have them.
 const BUILT_IN: [&str; 5] = ["", "never", "timeout", "deadline", "connection"];
 
 /// The rule that says when a hold is over by itself.
@@ -31,6 +31,14 @@ pub enum AutoRelease {
     Timeout(Duration),
     /// Over when this moment has passed, however often the hold is refreshed.
     Deadline(DateTime<Utc>),
+    /// Over when the holder's database session is gone, at the latest when the time has passed since
+    /// the capture or the last refresh, if there is one.
+    Connection {
+        /// The number of the session, as the SQL function `attach_session` gives it.
+        session: u64,
+        /// Whole seconds, from 1 to 100 years.
+        timeout: Option<Duration>,
+    },
     /// A rule of the application's own: the database treats the hold as held, and a client that has
     /// an [`AutoReleaseRule`] registered for the code decides.
     Custom {
@@ -43,7 +51,7 @@ pub enum AutoRelease {
     /// Shown as it is. The database counts it as a timeout of 300 seconds, or as over at once
     /// or never if it is a number out of range.
     Malformed {
-        /// The code: `timeout` or `deadline`.
+        /// The code: `timeout`, `deadline` or `connection`.
         code: String,
         /// The setting that makes no sense.
         config: String,
@@ -73,6 +81,13 @@ impl AutoRelease {
                 "deadline".to_owned(),
                 deadline.to_rfc3339_opts(SecondsFormat::Micros, true),
             ),
+            Self::Connection { session, timeout } => (
+                "connection".to_owned(),
+                match timeout {
+                    Some(timeout) => format!("{session} {}", timeout.as_secs()),
+                    None => session.to_string(),
+                },
+            ),
             Self::Custom { code, config } | Self::Malformed { code, config } => {
                 (code.clone(), config.clone())
             }
@@ -90,6 +105,10 @@ impl AutoRelease {
             },
             "deadline" => match deadline(&config) {
                 Some(deadline) => Self::Deadline(deadline),
+                None => Self::Malformed { code, config },
+            },
+            "connection" => match connection(&config) {
+                Some((session, timeout)) => Self::Connection { session, timeout },
                 None => Self::Malformed { code, config },
             },
             _ => Self::Custom { code, config },
@@ -119,6 +138,14 @@ impl AutoRelease {
                 )
             }
             Self::Timeout(_) => Ok(()),
+            Self::Connection { session, .. } if !(1..10_u64.pow(18)).contains(session) => {
+                refuse("the number of a database session has from 1 to 18 digits")
+            }
+            Self::Connection {
+                timeout: Some(timeout),
+                ..
+            } => Self::Timeout(*timeout).check(),
+            Self::Connection { timeout: None, .. } => Ok(()),
             Self::Deadline(deadline) if !can_be_deadline(deadline) => {
                 refuse("a deadline must be in the years 1 to 9999, and not in a leap second")
             }
@@ -144,9 +171,13 @@ impl AutoRelease {
     /// what [`DateTime`] can say is its first or last.
     pub fn ends_at(&self, captured_since: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
-            Self::Never | Self::Custom { .. } => None,
+            Self::Never | Self::Custom { .. } | Self::Connection { timeout: None, .. } => None,
             Self::Deadline(deadline) => Some(*deadline),
-            Self::Timeout(timeout) => Some(after(captured_since, timeout.as_secs())),
+            Self::Timeout(timeout)
+            | Self::Connection {
+                timeout: Some(timeout),
+                ..
+            } => Some(after(captured_since, timeout.as_secs())),
             Self::Malformed { code, config } => Some(match seconds(config) {
                 Some(Seconds::Negative(seconds)) if code == "timeout" => {
                     TimeDelta::try_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
@@ -182,6 +213,22 @@ fn deadline(config: &str) -> Option<DateTime<Utc>> {
         && written.offset().local_minus_utc().abs() < 16 * 3600
         && written.year() > 0;
     Some(written.to_utc()).filter(|deadline| is_read && can_be_deadline(deadline))
+}
+
+/// Reads what `rule_ends_at` reads: the number of a session, and perhaps a space and whole seconds.
+fn connection(config: &str) -> Option<(u64, Option<Duration>)> {
+    let number = |digits: &str, most_digits: usize| {
+        let is_number = (1..=most_digits).contains(&digits.len())
+            && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<u64>().ok().filter(|_| is_number)
+    };
+    match config.split_once(' ') {
+        None => Some((number(config, 18)?, None)),
+        Some((session, seconds)) => {
+            let seconds = number(seconds, 10).filter(|seconds| *seconds <= LONGEST_TIMEOUT)?;
+            Some((number(session, 18)?, Some(Duration::from_secs(seconds))))
+        }
+    }
 }
 
 /// Whether a deadline can be written as a time that is read back as the same.
@@ -239,6 +286,11 @@ impl fmt::Display for AutoRelease {
             Self::Never => f.write_str("never"),
             Self::Timeout(timeout) => write!(f, "after {} s", timeout.as_secs()),
             Self::Deadline(deadline) => write!(f, "at {deadline}"),
+            Self::Connection {
+                timeout: Some(timeout),
+                ..
+            } => write!(f, "with its connection, or after {} s", timeout.as_secs()),
+            Self::Connection { timeout: None, .. } => f.write_str("with its connection"),
             Self::Custom { code, config } | Self::Malformed { code, config } => {
                 write!(f, "{code} {config:?}")
             }

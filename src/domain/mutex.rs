@@ -23,6 +23,9 @@ pub struct Mutex {
     pub fencing_token: FencingToken,
     /// 0 for an exclusive hold, else the number of the permit.
     pub permit: u32,
+    /// How many may share the mutex while this hold lasts, itself included; `None`: any number (or
+    /// the hold is exclusive).
+    pub permits: Option<u32>,
     /// When this hold began; refreshes leave it.
     pub held_since: DateTime<Utc>,
     /// When the rule ends the hold; `None` if the rule is not one of time.
@@ -45,6 +48,7 @@ impl Mutex {
             status_data: None,
             fencing_token,
             permit: 0,
+            permits: None,
             held_since: now,
             expires_at: auto_release.ends_at(now),
             auto_release,

@@ -39,13 +39,13 @@ impl<'a> FromSql<'a> for ServerTime {
 }
 
 /// The columns of a hold, in the order in which [`mutex`] reads them.
-pub(super) const HOLD_COLUMNS: &str = "mutex_group, mutex_mode, mutex_id, permit, \
+pub(super) const HOLD_COLUMNS: &str = "mutex_group, mutex_mode, mutex_id, permit, permits, \
      owner_session, owner_host, owner_id, owner_login, owner_name, \
      auto_release_rule, auto_release_config, captured_since, status_data, \
      fencing_token, held_since, expires_at";
 
 /// How many they are.
-const HOLD_WIDTH: usize = 16;
+const HOLD_WIDTH: usize = 17;
 
 /// Why a row could not be read.
 pub(super) type Unreadable = tokio_postgres::Error;
@@ -58,27 +58,29 @@ pub(super) fn mutex(row: &Row, from: usize) -> Result<Mutex, Unreadable> {
         row.try_get(from + 2)?,
     );
     let permit: i32 = row.try_get(from + 3)?;
+    let permits: Option<i32> = row.try_get(from + 4)?;
     let owner = MutexOwner::from_row(
-        row.try_get(from + 4)?,
-        row.try_get(from + 6)?,
-        row.try_get(from + 8)?,
-        row.try_get(from + 7)?,
         row.try_get(from + 5)?,
+        row.try_get(from + 7)?,
+        row.try_get(from + 9)?,
+        row.try_get(from + 8)?,
+        row.try_get(from + 6)?,
     );
     Ok(Mutex {
         id,
         owner,
         auto_release: AutoRelease::restore(
-            row.try_get::<_, String>(from + 9)?,
             row.try_get::<_, String>(from + 10)?,
+            row.try_get::<_, String>(from + 11)?,
         ),
-        captured_since: time(row, from + 11)?,
-        status_data: row.try_get(from + 12)?,
-        fencing_token: FencingToken::new(row.try_get(from + 13)?),
+        captured_since: time(row, from + 12)?,
+        status_data: row.try_get(from + 13)?,
+        fencing_token: FencingToken::new(row.try_get(from + 14)?),
         permit: u32::try_from(permit).unwrap_or(0),
-        held_since: time(row, from + 14)?,
+        permits: permits.and_then(|permits| u32::try_from(permits).ok()),
+        held_since: time(row, from + 15)?,
         expires_at: row
-            .try_get::<_, Option<ServerTime>>(from + 15)?
+            .try_get::<_, Option<ServerTime>>(from + 16)?
             .map(|time| time.0),
     })
 }
@@ -98,7 +100,7 @@ pub(super) struct Outcome {
 impl Outcome {
     pub(super) fn columns() -> String {
         format!(
-            "outcome, {HOLD_COLUMNS}, observed_at, evicted_owner_session, evicted_owner_name, evicted_fencing_token"
+            "outcome, {HOLD_COLUMNS}, observed_at, evicted_owner_session, evicted_owner_name, evicted_fencing_token, ticket"
         )
     }
 

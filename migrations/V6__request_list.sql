@@ -12,40 +12,56 @@ set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-    decided_at timestamptz;
-    answer     hold_outcome;
+    decided_at  timestamptz;
+    current     hold;
+    over_tokens bigint[];
+    answer      hold_outcome;
 begin
     perform check_call(request.mutex_group, request.mutex_mode, request.mutex_id, request.owner_session);
 
     for attempt in 1..2 loop
         decided_at := clock_timestamp();
-        select case when h.expires_at < decided_at then 'over'
-                    when h.owner_session = request.owner_session then 'captured_by_me'
-                    else 'captured_by_other' end,
-               h.*, decided_at, null, null, null
-        into answer from hold h
-        where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
-        order by h.expires_at < decided_at nulls first, h.owner_session <> request.owner_session, h.permit
-        limit 1;
-        exit when answer.outcome is distinct from 'over' or attempt = 2;
+        over_tokens := null;
+        for current in
+            select h.* from hold h
+            where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
+            -- The asker's own is told of first, then another's.
+            order by h.owner_session <> request.owner_session, h.permit
+        loop
+            if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, decided_at) then
+                over_tokens := over_tokens || current.fencing_token;
+                if attempt = 2 then
+                    -- It could not be removed: its row is locked by a write behind its fence, and nobody can capture it before that ends.
+                    over_tokens := null;
+                else
+                    continue;
+                end if;
+            end if;
+            if answer.outcome is null then
+                select case when current.owner_session = request.owner_session then 'captured_by_me' else 'captured_by_other' end,
+                       current.*, decided_at, null, null, null, null into answer;
+            end if;
+        end loop;
+        exit when over_tokens is null;
 
         -- Over, and so it is in the way of people who look: evicted as capture would, behind the same lock.
+        answer := null;
         perform pg_advisory_xact_lock(mutex_key(request.mutex_group, request.mutex_mode, request.mutex_id));
-        perform 1 from hold h
-        where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
-          and h.permit = answer.permit and h.fencing_token = answer.fencing_token and h.expires_at < clock_timestamp()
-        for update skip locked;
-        if found then
-            delete from hold h
+        for current in
+            select h.* from hold h
             where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
-              and h.permit = answer.permit;
-        end if;
+              and h.fencing_token = any (over_tokens)
+              and hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+            for update skip locked
+        loop
+            delete from hold h
+            where h.mutex_group = current.mutex_group and h.mutex_mode = current.mutex_mode and h.mutex_id = current.mutex_id
+              and h.permit = current.permit;
+        end loop;
+        perform wake_line(request.mutex_group, request.mutex_mode, request.mutex_id);
     end loop;
 
-    if answer.outcome = 'over' then
-        -- Its row is locked by a write behind its fence: nobody can capture it before that ends.
-        answer.outcome := case when answer.owner_session = request.owner_session then 'captured_by_me' else 'captured_by_other' end;
-    elsif answer.outcome is null then
+    if answer.outcome is null then
         answer.outcome := 'free';
         answer.mutex_group := request.mutex_group;
         answer.mutex_mode := request.mutex_mode;
@@ -102,6 +118,7 @@ begin
       and (list.owner_login is null or h.owner_login = list.owner_login)
       and (list.auto_release_rule is null or h.auto_release_rule = list.auto_release_rule)
       and (list.include_over or h.expires_at is null or h.expires_at >= observed_at)
+      and case when list.include_over or h.auto_release_rule <> 'connection' then true else not session_is_gone(h.auto_release_config) end
       -- The columns that a filter fixes are left out of the comparison: an index scan begins at an equality if there is one for
       -- its first column, and then walks past all that lies before the place.
       and case

@@ -28,8 +28,8 @@ begin
     where h.mutex_group = refresh.mutex_group and h.mutex_mode = refresh.mutex_mode and h.mutex_id = refresh.mutex_id
       and h.owner_session = refresh.owner_session
       and (refresh.fencing_token is null or h.fencing_token = refresh.fencing_token)
-      and (h.expires_at is null or h.expires_at >= clock_timestamp())
-    returning 'refreshed', h.*, h.captured_since, null, null, null
+      and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+    returning 'refreshed', h.*, h.captured_since, null, null, null, null
     into answer;
     if found then
         if current_setting('synchronous_commit') not in ('on', 'remote_apply') then
@@ -39,10 +39,10 @@ begin
     end if;
 
     observed_at := clock_timestamp();
-    select 'busy', h.*, observed_at, null, null, null into answer from hold h
+    select 'busy', h.*, observed_at, null, null, null, null into answer from hold h
     where h.mutex_group = refresh.mutex_group and h.mutex_mode = refresh.mutex_mode and h.mutex_id = refresh.mutex_id
       and h.owner_session <> refresh.owner_session
-      and (h.expires_at is null or h.expires_at >= observed_at)
+      and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, observed_at)
     order by h.permit
     limit 1;
     if not found then
@@ -82,11 +82,14 @@ begin
 
     for attempt in 1..2 loop
         decided_at := clock_timestamp();
-        select case when h.expires_at < decided_at then 'not_held' else 'released' end, h.*, decided_at, null, null, null
+        select case when hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, decided_at) then 'not_held' else 'released' end,
+               h.*, decided_at, null, null, null, null
         into answer from hold h
         where h.mutex_group = release.mutex_group and h.mutex_mode = release.mutex_mode and h.mutex_id = release.mutex_id
           and h.owner_session = release.owner_session
           and (release.fencing_token is null or h.fencing_token = release.fencing_token)
+        order by h.permit
+        limit 1
         for update skip locked;
         exit when found or attempt = 2;
         -- Nothing, or a locked row. A refresh on its way is waited out here: this lock conflicts with its lock, but not with
@@ -103,18 +106,29 @@ begin
         delete from hold h
         where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
           and h.permit = answer.permit;
+    end if;
+    if exists (select from mutex_waiter w
+               where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id) then
+        if release.fencing_token is null then
+            delete from mutex_waiter w
+            where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id
+              and w.owner_session = release.owner_session;
+        end if;
+        perform wake_line(release.mutex_group, release.mutex_mode, release.mutex_id);
+    end if;
+    if answer.outcome is not null then
         -- If a crash loses this, the hold only lasts until its rule ends it. Never for a hold that nothing else would end,
         -- and never unasked: in a larger transaction it would weaken the caller's own data.
-        if not release.durable and isfinite(answer.expires_at) and current_setting('synchronous_commit') <> 'off' then
+        if not release.durable and (isfinite(answer.expires_at) or answer.auto_release_rule = 'connection') and current_setting('synchronous_commit') <> 'off' then
             perform set_config('synchronous_commit', 'off', true);
         end if;
         return answer;
     end if;
 
     -- Another's hold, or our own behind a fence: either way it stays.
-    select 'busy', h.*, decided_at, null, null, null into answer from hold h
+    select 'busy', h.*, decided_at, null, null, null, null into answer from hold h
     where h.mutex_group = release.mutex_group and h.mutex_mode = release.mutex_mode and h.mutex_id = release.mutex_id
-      and (h.expires_at is null or h.expires_at >= decided_at)
+      and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, decided_at)
       and (release.fencing_token is null or h.owner_session <> release.owner_session or h.fencing_token = release.fencing_token)
     order by h.permit
     limit 1;
@@ -131,4 +145,54 @@ $$;
 comment on function release(text, text, text, text, bigint, boolean) is
     'Gives a mutex back. Outcome: released (the row is the hold that was); not_held (nothing to release, or it was already over); '
     'busy (held by another, or a fenced write of this holder is still under way). With fencing_token, only that very hold is '
-    'released. durable => false does not wait for the disk: only for a call that is a transaction of its own.';
+    'released; without it, a ticket of this owner is given up too. durable => false does not wait for the disk: only for a call that is a transaction of its own.';
+
+-- The heartbeat of a process: all that it holds, in one statement. Rows that someone else has locked at the moment are passed
+-- over rather than waited for: one transaction that keeps a row locked must not end all the other holds.
+create function keep(mutex_groups text[], mutex_modes text[], mutex_ids text[], fencing_tokens bigint[])
+returns table (fencing_token bigint, outcome text)
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    kept bigint[];
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    with asked as (
+        select a.* from unnest(keep.mutex_groups, keep.mutex_modes, keep.mutex_ids, keep.fencing_tokens)
+                        a (mutex_group, mutex_mode, mutex_id, fencing_token)
+    ), mine as (
+        select h.mutex_group, h.mutex_mode, h.mutex_id, h.permit from asked a
+        join hold h on h.mutex_group = a.mutex_group and h.mutex_mode = a.mutex_mode and h.mutex_id = a.mutex_id
+                   and h.fencing_token = a.fencing_token
+        where not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+        for no key update of h skip locked
+    ), refreshed as (
+        update hold h set captured_since = clock_timestamp() from mine m
+        where h.mutex_group = m.mutex_group and h.mutex_mode = m.mutex_mode and h.mutex_id = m.mutex_id and h.permit = m.permit
+        returning h.fencing_token
+    )
+    select array_agg(r.fencing_token) into kept from refreshed r;
+    if kept is not null and current_setting('synchronous_commit') not in ('on', 'remote_apply') then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
+    if cardinality(kept) = cardinality(keep.fencing_tokens) then
+        return;
+    end if;
+    return query
+    select a.fencing_token,
+           case when h.fencing_token is null or hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+                then 'not_held' else 'locked' end
+    from unnest(keep.mutex_groups, keep.mutex_modes, keep.mutex_ids, keep.fencing_tokens) a (mutex_group, mutex_mode, mutex_id, fencing_token)
+    left join hold h on h.mutex_group = a.mutex_group and h.mutex_mode = a.mutex_mode and h.mutex_id = a.mutex_id
+                    and h.fencing_token = a.fencing_token
+    where a.fencing_token <> all (coalesce(kept, '{}'));
+end
+$$;
+comment on function keep(text[], text[], text[], bigint[]) is
+    'Makes the time of many holds start again, named by mutex and token. Answers with those it could not refresh: not_held (lost), '
+    'or locked (another transaction has the row; ask again soon).';

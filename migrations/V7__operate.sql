@@ -11,7 +11,7 @@ declare
 begin
     perform pg_advisory_xact_lock(mutex_key(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id));
     for attempt in 1..2 loop
-        select 'released', h.*, clock_timestamp(), h.owner_session, h.owner_name, h.fencing_token into answer from hold h
+        select 'released', h.*, clock_timestamp(), h.owner_session, h.owner_name, h.fencing_token, null into answer from hold h
         where h.mutex_group = remove_hold.mutex_group and h.mutex_mode = remove_hold.mutex_mode and h.mutex_id = remove_hold.mutex_id
           and (remove_hold.fencing_token is null or h.fencing_token = remove_hold.fencing_token)
           and not (remove_hold.custom_rule_only and h.auto_release_rule in ('', 'never', 'timeout', 'deadline', 'connection'))
@@ -22,6 +22,7 @@ begin
             delete from hold h
             where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
               and h.permit = answer.permit;
+            perform wake_line(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id);
             return answer;
         end if;
         exit when attempt = 2;
@@ -33,7 +34,7 @@ begin
         exit when not found;
     end loop;
 
-    select 'busy', h.*, clock_timestamp(), null, null, null into answer from hold h
+    select 'busy', h.*, clock_timestamp(), null, null, null, null into answer from hold h
     where h.mutex_group = remove_hold.mutex_group and h.mutex_mode = remove_hold.mutex_mode and h.mutex_id = remove_hold.mutex_id
       and (remove_hold.fencing_token is null or h.fencing_token = remove_hold.fencing_token)
     order by h.permit
@@ -80,22 +81,31 @@ set lock_timeout = '5s'
 as $$
 declare
     answer hold_outcome;
+    first  hold_outcome;
 begin
     perform check_call(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, 'force_release');
-    answer := remove_hold(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, force_release.fencing_token, false);
-    if answer.outcome = 'released' then
+    loop
+        answer := remove_hold(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, force_release.fencing_token, false);
+        exit when answer.outcome <> 'released';
         -- On one line, whatever the names and the reason contain: a line of the log must not be forged.
         raise log using message = regexp_replace(format(
             'pgmutex: %L forced the release of %L/%L/%L, held by session %L (%L) with token %s since %s; reason: %L',
             session_user, answer.mutex_group, answer.mutex_mode, answer.mutex_id, answer.owner_session, answer.owner_name,
             answer.fencing_token, answer.held_since, force_release.reason), '[[:cntrl:]]', ' ', 'g');
+        if first.outcome is null then
+            first := answer;
+        end if;
+    end loop;
+    if answer.outcome = 'not_held' and first.outcome is not null then
+        return first;
     end if;
     return answer;
 end
 $$;
 comment on function force_release(text, text, text, text, bigint) is
-    'Takes a mutex away from whoever holds it and writes who did so and why to the server''s log. Outcome: released (the row is the hold '
-    'that was), not_held, or busy (a fenced write of the holder is under way). With fencing_token, only that very hold.';
+    'Takes a mutex away from whoever holds it, all of them if it is shared, and writes who did so and why to the server''s log. Outcome: '
+    'released (the row is the hold that was, or the first of them), not_held, or busy (a fenced write of a holder is under way; the '
+    'holds before it are gone). With fencing_token, only that very hold.';
 
 create function sweep(batch integer default 1000) returns bigint
 language plpgsql volatile parallel unsafe security definer
@@ -116,14 +126,19 @@ begin
     if sweep.batch is null or sweep.batch not between 1 and 1000 then
         perform refuse_input('batch must be from 1 to 1000');
     end if;
-    for candidate in select h.* from hold h where h.expires_at < started_at loop
+    for candidate in
+        select h.* from hold h
+        where h.expires_at < started_at
+           or case when h.auto_release_rule = 'connection' then session_is_gone(h.auto_release_config) else false end
+    loop
         exit when swept >= sweep.batch or locked >= 1000;
         -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
         continue when not pg_try_advisory_xact_lock(mutex_key(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id));
         locked := locked + 1;
         perform 1 from hold h
         where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
-          and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token and h.expires_at < started_at
+          and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token
+          and h.captured_since = candidate.captured_since  -- not refreshed since
         for update skip locked;
         if found then
             delete from hold h
@@ -131,6 +146,7 @@ begin
               and h.permit = candidate.permit;
             if found then
                 swept := swept + 1;
+                perform wake_line(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
             end if;
         end if;
     end loop;
@@ -140,22 +156,3 @@ $$;
 comment on function sweep(integer) is
     'Removes up to batch holds that are over (at most 1000) and says how many. Not needed for correctness: a hold that is over '
     'stops nobody. Call it now and then, until it answers 0, to keep the table small.';
-
--- Nothing is for everybody: the owner of the schema grants what a role needs.
-do $$
-declare
-    routine regprocedure;
-begin
-    for routine in
-        select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-        -- By name: another program may have functions in this schema.
-        where n.nspname = current_schema() and p.proname in (
-            'current_timeline', 'bump_generation', 'ensure_generation', 'draw_fencing_token', 'next_fencing_token', 'rule_ends_at',
-            'mutex_key', 'refuse_transaction', 'refuse_input', 'check_text', 'check_call', 'check_rule',
-            'capture', 'refresh', 'release', 'request', 'list', 'list_count',
-            'remove_hold', 'evict', 'force_release', 'sweep')
-    loop
-        execute format('revoke all on function %s from public', routine);
-    end loop;
-end
-$$;

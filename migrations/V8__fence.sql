@@ -17,17 +17,19 @@ set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
+    rule    text;
+    config  text;
     ends_at timestamptz;
 begin
     if fence.mutex_group is null or fence.mutex_mode is null or fence.mutex_id is null or fence.fencing_token is null then
         perform refuse_input('mutex_group, mutex_mode, mutex_id and fencing_token must not be null');
     end if;
-    select h.expires_at into ends_at from hold h
+    select h.auto_release_rule, h.auto_release_config, h.expires_at into rule, config, ends_at from hold h
     where h.mutex_group = fence.mutex_group and h.mutex_mode = fence.mutex_mode and h.mutex_id = fence.mutex_id
       and h.fencing_token = fence.fencing_token
     for key share;
     -- The clock is read when the row is locked: the wait for it counts.
-    if not found or ends_at < clock_timestamp() then
+    if not found or hold_is_over(rule, config, ends_at, clock_timestamp()) then
         raise exception using errcode = 'PM005',
             message = format('mutex %s/%s/%s is no longer held under token %s',
                              fence.mutex_group, fence.mutex_mode, fence.mutex_id, fence.fencing_token),
@@ -38,5 +40,3 @@ $$;
 comment on function fence(text, text, text, bigint) is
     'Called inside the transaction that writes what the mutex protects: raises PM005 if the hold with this token is over or gone; '
     'else nobody can capture the mutex until this transaction ends.';
-
-revoke all on function fence(text, text, text, bigint) from public;

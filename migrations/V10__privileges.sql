@@ -1,0 +1,21 @@
+-- Nothing is for everybody: the owner of the schema grants what a role needs.
+do $$
+declare
+    routine regprocedure;
+begin
+    for routine in
+        select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        -- By name: another program may have functions in this schema.
+        where n.nspname = current_schema() and p.proname in (
+            'current_timeline', 'bump_generation', 'ensure_generation', 'draw_fencing_token', 'next_fencing_token', 'rule_ends_at',
+            'mutex_key', 'refuse_transaction', 'refuse_input', 'check_text', 'check_call', 'check_rule',
+            'capture', 'refresh', 'release', 'request', 'list', 'list_count',
+            'remove_hold', 'evict', 'force_release', 'sweep', 'fence',
+            'session_is_gone', 'hold_is_over', 'check_access', 'waiter_is_gone', 'first_in_line', 'could_be_captured', 'wake_line',
+            'circle_of_waiting', 'refuse_deadlock', 'join_line', 'leave_line', 'attach_session', 'look_at_lines', 'keep',
+            'lock_mutexes', 'check_requests', 'capture_each', 'capture_all', 'release_each', 'release_owner')
+    loop
+        execute format('revoke all on function %s from public', routine);
+    end loop;
+end
+$$;

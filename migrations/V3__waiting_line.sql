@@ -1,0 +1,433 @@
+-- Who waits for a mutex, in which order, and how the next one learns that its turn may have come.
+--
+-- Everything about a mutex's line happens behind the same advisory lock as everything about its holds. A notification is only a
+-- hint that it is worth asking again: whoever waits also asks by itself now and then, so that a lost one costs time, not the lock.
+--
+-- Both tables are unlogged: a crash empties them, and those who wait queue again.
+
+create sequence mutex_ticket_sequence;
+comment on sequence mutex_ticket_sequence is 'Numbers the tickets of those who wait; within a line the smallest is served first.';
+
+create unlogged table mutex_listener (
+    listener    bigint      primary key,
+    has_session boolean     not null,
+    seen_at     timestamptz not null default clock_timestamp()
+);
+comment on table mutex_listener is 'The processes that wait for mutexes.';
+comment on column mutex_listener.listener is 'Number of the process: chosen at random, and with has_session that of its database session.';
+comment on column mutex_listener.has_session is 'Whether the process has a database session that listens on channel pgmutex_<listener>, and is gone with it.';
+comment on column mutex_listener.seen_at is 'When the process last asked whether one of its turns has come.';
+
+create unlogged table mutex_waiter (
+    mutex_group   text collate "C" not null,
+    mutex_mode    text collate "C" not null,
+    mutex_id      text collate "C" not null,
+    ticket        bigint           not null,
+    access        text             not null,
+    permits       integer,
+    owner_session text collate "C" not null,
+    owner_host    text             not null,
+    owner_id      text             not null,
+    owner_login   text             not null,
+    owner_name    text             not null,
+    while_holding bigint[],
+    listener      bigint,
+    queued_since  timestamptz      not null,
+    seen_at       timestamptz      not null,
+
+    constraint mutex_waiter_pkey primary key (mutex_group, mutex_mode, mutex_id, ticket)
+);
+create index mutex_waiter_owner_session on mutex_waiter (owner_session);
+create index mutex_waiter_listener on mutex_waiter (listener, ticket);
+create index mutex_waiter_while_holding on mutex_waiter using gin (while_holding) where while_holding is not null;
+
+comment on table mutex_waiter is 'Those who wait: one row is one place in the line of one mutex. Read it through the view waiting.';
+comment on column mutex_waiter.mutex_group is 'First part of the mutex id.';
+comment on column mutex_waiter.mutex_mode is 'Second part of the mutex id.';
+comment on column mutex_waiter.mutex_id is 'Third part of the mutex id.';
+comment on column mutex_waiter.ticket is 'The place in line: the smallest is served first. One who waits for several mutexes at once has one ticket for all.';
+comment on column mutex_waiter.access is 'exclusive or shared.';
+comment on column mutex_waiter.permits is 'How many may share the mutex; null: any number.';
+comment on column mutex_waiter.owner_session is 'Who waits.';
+comment on column mutex_waiter.owner_host is 'Host of the owner, for people.';
+comment on column mutex_waiter.owner_id is 'User id of the owner.';
+comment on column mutex_waiter.owner_login is 'Login of the owner, for people.';
+comment on column mutex_waiter.owner_name is 'Name of the owner, for people.';
+comment on column mutex_waiter.while_holding is 'Fencing tokens of the holds that the waiter keeps until it has been served, beside those of its owner_session.';
+comment on column mutex_waiter.listener is 'The process that is to be told; null: the waiter asks by itself.';
+comment on column mutex_waiter.queued_since is 'When it joined the line.';
+comment on column mutex_waiter.seen_at is 'When it last asked.';
+
+-- Whether a waiter is still there -----------------------------------------------------------------------------------------
+
+create function waiter_is_gone(listener bigint, seen_at timestamptz) returns boolean
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+declare
+    process_has_session boolean;
+    process_seen_at     timestamptz := waiter_is_gone.seen_at;
+    patience constant   interval := interval '15 seconds';
+begin
+    if waiter_is_gone.listener is not null then
+        select l.has_session, l.seen_at into process_has_session, process_seen_at
+        from mutex_listener l where l.listener = waiter_is_gone.listener;
+        if not found then
+            return true;
+        elsif process_has_session and session_is_gone(waiter_is_gone.listener::text) then
+            return true;
+        end if;
+    end if;
+    return process_seen_at < clock_timestamp() - patience;
+end
+$$;
+comment on function waiter_is_gone(bigint, timestamptz) is
+    'Whether a waiter need not be waited for: its process has ended, or has not asked for 15 seconds (it may be stopped, or cut off).';
+
+-- Only behind the mutex's lock. A dead waiter must not hold up the line, so its tickets go when they are met.
+create function first_in_line(mutex_group text, mutex_mode text, mutex_id text, before_ticket bigint) returns bigint
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+declare
+    head_ticket   bigint;
+    head_listener bigint;
+    head_seen_at  timestamptz;
+begin
+    loop
+        select w.ticket, w.listener, w.seen_at into head_ticket, head_listener, head_seen_at from mutex_waiter w
+        where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
+          and (first_in_line.before_ticket is null or w.ticket < first_in_line.before_ticket)
+        order by w.ticket
+        limit 1;
+        if not found then
+            return null;
+        elsif not waiter_is_gone(head_listener, head_seen_at) then
+            return head_ticket;
+        end if;
+        delete from mutex_waiter w
+        where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
+          and (w.ticket = head_ticket or w.listener = head_listener);
+    end loop;
+end
+$$;
+comment on function first_in_line(text, text, text, bigint) is
+    'The ticket of the first waiter of a mutex that is still there, among those before a ticket if one is given; dead ones are removed.';
+
+-- Turns -----------------------------------------------------------------------------------------------------------------
+
+create function could_be_captured(mutex_group text, mutex_mode text, mutex_id text, access text, permits integer) returns boolean
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+declare
+    now_is   timestamptz := clock_timestamp();
+    holders  bigint;
+    strictest integer;
+    one_is_exclusive boolean;
+begin
+    select count(*), min(h.permits), coalesce(bool_or(h.permit = 0), false) into holders, strictest, one_is_exclusive from hold h
+    where h.mutex_group = could_be_captured.mutex_group and h.mutex_mode = could_be_captured.mutex_mode
+      and h.mutex_id = could_be_captured.mutex_id
+      and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is);
+    if could_be_captured.access = 'exclusive' then
+        return holders = 0;
+    end if;
+    return not one_is_exclusive and holders < coalesce(least(strictest, could_be_captured.permits), holders + 1);
+end
+$$;
+comment on function could_be_captured(text, text, text, text, integer) is 'Whether the holds of a mutex would leave room for one more, as things look now.';
+
+-- Only behind the mutex's lock, after every change that may let someone in.
+create function wake_line(mutex_group text, mutex_mode text, mutex_id text) returns void
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+declare
+    head         bigint;
+    listener     bigint;
+    wants_access text;
+    wants_permits integer;
+begin
+    -- Most mutexes have no line, and a notification costs everyone: a lock of the whole database until the commit.
+    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null);
+    if head is null then
+        return;
+    end if;
+    select w.access, w.permits, l.listener into wants_access, wants_permits, listener
+    from mutex_waiter w left join mutex_listener l on l.listener = w.listener and l.has_session
+    where w.mutex_group = wake_line.mutex_group and w.mutex_mode = wake_line.mutex_mode and w.mutex_id = wake_line.mutex_id
+      and w.ticket = head;
+    if listener is not null
+       and could_be_captured(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, wants_access, wants_permits) then
+        perform pg_notify('pgmutex_' || listener, head::text);
+    end if;
+end
+$$;
+comment on function wake_line(text, text, text) is 'Tells the first waiter of a mutex to ask again, if it could be let in.';
+
+-- Deadlocks -------------------------------------------------------------------------------------------------------------
+
+-- Follows who keeps whom: the holds of a mutex, the tickets of those who have them, the holds of the mutexes they wait for, and
+-- so on, until a hold of the one who asks. One who wants one permit of several is kept waiting only if every holder is.
+create function circle_of_waiting(
+    mutex_group text, mutex_mode text, mutex_id text, permits integer, owner_session text, while_holding bigint[], passed bigint[]
+) returns text
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+declare
+    now_is   timestamptz := clock_timestamp();
+    -- Of built-in types: see the top of V1.
+    token    bigint;
+    holder   text;
+    described text;
+    waits_group text;
+    waits_mode  text;
+    waits_id    text;
+    waits_permits integer;
+    waits_ticket  bigint;
+    rest     text;
+    circle   text;
+begin
+    for token, holder, described in
+        select h.fencing_token, h.owner_session, coalesce(nullif(h.owner_name, ''), 'session ' || h.owner_session) from hold h
+        where h.mutex_group = circle_of_waiting.mutex_group and h.mutex_mode = circle_of_waiting.mutex_mode
+          and h.mutex_id = circle_of_waiting.mutex_id
+          and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is)
+        order by h.permit
+    loop
+        circle := null;
+        if holder = circle_of_waiting.owner_session or token = any (circle_of_waiting.while_holding) then
+            circle := format('%s/%s/%s, which the one who asks holds', circle_of_waiting.mutex_group, circle_of_waiting.mutex_mode,
+                             circle_of_waiting.mutex_id);
+        elsif token <> all (circle_of_waiting.passed) and cardinality(circle_of_waiting.passed) < 64 then
+            for waits_group, waits_mode, waits_id, waits_permits, waits_ticket in
+                select w.mutex_group, w.mutex_mode, w.mutex_id, w.permits, w.ticket from mutex_waiter w
+                where w.owner_session = holder and not waiter_is_gone(w.listener, w.seen_at)
+                union all
+                select w.mutex_group, w.mutex_mode, w.mutex_id, w.permits, w.ticket from mutex_waiter w
+                where w.while_holding is not null and w.while_holding @> array[token] and w.owner_session <> holder
+                  and not waiter_is_gone(w.listener, w.seen_at)
+            loop
+                rest := circle_of_waiting(waits_group, waits_mode, waits_id, waits_permits, circle_of_waiting.owner_session,
+                                          circle_of_waiting.while_holding, circle_of_waiting.passed || token);
+                if rest is not null then
+                    circle := format('%s/%s/%s, held by %s, who waits for %s', circle_of_waiting.mutex_group,
+                                     circle_of_waiting.mutex_mode, circle_of_waiting.mutex_id, described, rest);
+                    exit;
+                end if;
+            end loop;
+        end if;
+        if circle is not null and circle_of_waiting.permits is null then
+            return circle;
+        elsif circle is null and circle_of_waiting.permits is not null then
+            return null;
+        end if;
+    end loop;
+    return circle;
+end
+$$;
+comment on function circle_of_waiting(text, text, text, integer, text, bigint[], bigint[]) is
+    'If waiting for this mutex could never end, because its holder waits, directly or not, for the one who asks: the circle, in words.';
+
+create function refuse_deadlock(mutex_group text, mutex_mode text, mutex_id text, permits integer, owner_session text, while_holding bigint[]) returns void
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+declare
+    circle text;
+begin
+    -- Who holds nothing cannot be waited for.
+    if coalesce(cardinality(refuse_deadlock.while_holding), 0) = 0
+       and not exists (select from hold h where h.owner_session = refuse_deadlock.owner_session) then
+        return;
+    end if;
+    -- Two who close a circle at the same moment, in two lines, must see each other. This lock is always the last one taken;
+    -- no mutex has the empty name.
+    perform pg_advisory_xact_lock(mutex_key('', '', ''));
+    circle := circle_of_waiting(refuse_deadlock.mutex_group, refuse_deadlock.mutex_mode, refuse_deadlock.mutex_id, refuse_deadlock.permits,
+                                refuse_deadlock.owner_session, coalesce(refuse_deadlock.while_holding, '{}'), '{}');
+    if circle is not null then
+        raise exception using errcode = 'PM006',
+            message = format('deadlock: this would wait for %s', circle),
+            hint = 'Release what you hold and begin again, or capture all of them at once with capture_all.';
+    end if;
+end
+$$;
+comment on function refuse_deadlock(text, text, text, integer, text, bigint[]) is 'Raises PM006 if waiting for this mutex could never end.';
+
+-- Queueing --------------------------------------------------------------------------------------------------------------
+
+-- Only behind the mutex's lock. Who is in line already keeps its place.
+create function join_line(
+    mutex_group text, mutex_mode text, mutex_id text, ticket bigint, access text, permits integer,
+    owner_session text, owner_host text, owner_id text, owner_login text, owner_name text,
+    while_holding bigint[], listener bigint
+) returns bigint
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+declare
+    own_ticket bigint;
+begin
+    perform refuse_deadlock(join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id, join_line.permits,
+                            join_line.owner_session, join_line.while_holding);
+    if join_line.listener is not null then
+        insert into mutex_listener (listener, has_session) values (join_line.listener, false) on conflict do nothing;
+    end if;
+    update mutex_waiter w
+    set access = join_line.access, permits = join_line.permits, while_holding = nullif(join_line.while_holding, '{}'),
+        listener = join_line.listener, seen_at = clock_timestamp()
+    where w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id
+      and w.owner_session = join_line.owner_session
+    returning w.ticket into own_ticket;
+    if not found then
+        own_ticket := coalesce(join_line.ticket, nextval('mutex_ticket_sequence'));
+        insert into mutex_waiter (mutex_group, mutex_mode, mutex_id, ticket, access, permits,
+                                  owner_session, owner_host, owner_id, owner_login, owner_name,
+                                  while_holding, listener, queued_since, seen_at)
+        values (join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id, own_ticket, join_line.access, join_line.permits,
+                join_line.owner_session, coalesce(join_line.owner_host, ''), coalesce(join_line.owner_id, ''),
+                coalesce(join_line.owner_login, ''), coalesce(join_line.owner_name, ''),
+                nullif(join_line.while_holding, '{}'), join_line.listener, clock_timestamp(), clock_timestamp());
+    end if;
+    return own_ticket;
+end
+$$;
+comment on function join_line(text, text, text, bigint, text, integer, text, text, text, text, text, bigint[], bigint) is
+    'Puts an owner into the line of a mutex, or leaves it where it is, and gives its ticket.';
+
+create function leave_line(mutex_group text, mutex_mode text, mutex_id text, owner_session text) returns boolean
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    left_it boolean;
+begin
+    perform check_call(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id, leave_line.owner_session);
+    perform pg_advisory_xact_lock(mutex_key(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id));
+    delete from mutex_waiter w
+    where w.mutex_group = leave_line.mutex_group and w.mutex_mode = leave_line.mutex_mode and w.mutex_id = leave_line.mutex_id
+      and w.owner_session = leave_line.owner_session;
+    left_it := found;
+    if left_it then
+        perform wake_line(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
+    end if;
+    return left_it;
+end
+$$;
+comment on function leave_line(text, text, text, text) is 'Gives up waiting for a mutex; says whether there was a ticket to give up. A hold stays.';
+
+-- The processes that wait -------------------------------------------------------------------------------------------------
+
+create function attach_session(listen boolean default false) returns bigint
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+declare
+    -- 59 bits at random: whatever else takes advisory locks in this database will not meet it, nor will another session ever.
+    number bigint := ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 12)
+                          || substr(replace(gen_random_uuid()::text, '-', ''), 1, 4))::bit(64)::bigint & 576460752303423487;
+begin
+    if pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    perform pg_advisory_lock(number);
+    if attach_session.listen then
+        execute format('listen %I', 'pgmutex_' || number);
+    end if;
+    -- A process that is cut off is given up after 10 seconds (keepalives alone would not end a connection that is cut off in the
+    -- middle of a reply), one that dies in the middle of a query after 1.
+    perform set_config(s.name, wanted.setting, false)
+    from (values ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
+                 ('tcp_user_timeout', '10000'), ('idle_session_timeout', '0')) wanted (name, setting)
+    join pg_settings s on s.name = wanted.name;
+    begin
+        perform set_config(s.name, '1000', false) from pg_settings s where s.name = 'client_connection_check_interval';
+    exception when others then
+        null;  -- a platform without the means; the keepalives remain
+    end;
+    return number;
+end
+$$;
+comment on function attach_session(boolean) is
+    'Gives this database session a number that holds under the rule connection can name: they are over when the session ends. '
+    'With listen => true it also listens on channel pgmutex_<number>. For a connection of one''s own, not one that a pooler lends.';
+
+create function look_at_lines(listener bigint, has_session boolean, tickets bigint[] default null)
+returns table (ticket bigint, is_my_turn boolean, look_again_in interval)
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    now_is timestamptz := clock_timestamp();
+begin
+    if pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    insert into mutex_listener as l (listener, has_session) values (look_at_lines.listener, look_at_lines.has_session)
+    on conflict on constraint mutex_listener_pkey do update
+    set seen_at = clock_timestamp(), has_session = look_at_lines.has_session
+    where l.seen_at < clock_timestamp() - interval '2 seconds' or l.has_session <> look_at_lines.has_session;
+
+    return query
+    select head.ticket,
+           could_be_captured(line.mutex_group, line.mutex_mode, line.mutex_id, head.access, head.permits),
+           -- Nobody says when the session of a holder ends: it must be looked at.
+           (select min(case when h.auto_release_rule = 'connection' then least(h.expires_at - now_is, interval '1 second')
+                            when isfinite(h.expires_at) then h.expires_at - now_is end)
+            from hold h
+            where h.mutex_group = line.mutex_group and h.mutex_mode = line.mutex_mode and h.mutex_id = line.mutex_id)
+    from (select distinct w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.listener = look_at_lines.listener) line
+    cross join lateral (select w.ticket, w.listener, w.access, w.permits from mutex_waiter w
+                        where w.mutex_group = line.mutex_group and w.mutex_mode = line.mutex_mode and w.mutex_id = line.mutex_id
+                          and (w.listener = look_at_lines.listener or not waiter_is_gone(w.listener, w.seen_at))
+                        order by w.ticket
+                        limit 1) head
+    where head.listener = look_at_lines.listener;
+
+    -- Tickets that are no more: the server has crashed meanwhile, or they were taken for dead.
+    return query
+    select asked.ticket, true, null::interval
+    from unnest(look_at_lines.tickets) asked (ticket)
+    where not exists (select from mutex_waiter w where w.listener = look_at_lines.listener and w.ticket = asked.ticket);
+
+    delete from mutex_listener l
+    where l.seen_at < clock_timestamp() - interval '10 minutes'
+      and not exists (select from mutex_waiter w where w.listener = l.listener);
+end
+$$;
+comment on function look_at_lines(bigint, boolean, bigint[]) is
+    'Asked by a process that waits, about once a second: which of its tickets are first in line, whether their turn has come as far '
+    'as can be seen, and when to look again at the latest. Of the tickets given it also names those that are no more.';
+
+-- For people --------------------------------------------------------------------------------------------------------------
+
+create view waiting as
+select w.mutex_group, w.mutex_mode, w.mutex_id,
+       row_number() over line as place,
+       w.access, w.permits,
+       w.owner_session, w.owner_host, w.owner_id, w.owner_login, w.owner_name,
+       coalesce(lag(w.owner_session) over line, holder.owner_session) as behind_owner_session,
+       coalesce(lag(w.owner_name) over line, holder.owner_name) as behind_owner_name,
+       w.queued_since,
+       clock_timestamp() - w.queued_since as waiting_for,
+       w.ticket, w.while_holding, w.listener,
+       greatest(w.seen_at, l.seen_at) as seen_at
+from mutex_waiter w
+left join mutex_listener l on l.listener = w.listener
+left join lateral (select h.owner_session, h.owner_name from held h
+                   where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and h.mutex_id = w.mutex_id
+                   order by h.permit
+                   limit 1) holder on true
+window line as (partition by w.mutex_group, w.mutex_mode, w.mutex_id order by w.ticket);
+
+comment on view waiting is 'Who waits for which mutex behind whom, and since when. A waiter that died without a word is shown until its turn comes.';
+comment on column waiting.place is 'Place in line: 1 is next.';
+comment on column waiting.behind_owner_session is 'Who is directly before it: the waiter ahead, or for the first one the holder (one of them, if they are several).';
+comment on column waiting.waiting_for is 'How long it has been waiting.';
+comment on column waiting.seen_at is 'When the waiter, or its process, last asked.';

@@ -1,0 +1,243 @@
+-- Capture: the one decision that must never make two holders.
+--
+-- Read committed gives each statement of this function a new snapshot, and the lock is a statement of its own before them:
+-- every read below sees what the previous owner of the lock committed. No EXCEPTION block may enclose the lock: leaving
+-- such a block gives the lock up.
+
+create function capture(
+    mutex_group         text,
+    mutex_mode          text,
+    mutex_id            text,
+    owner_session       text,
+    owner_host          text default '',
+    owner_id            text default '',
+    owner_login         text default '',
+    owner_name          text default '',
+    auto_release_rule   text default null,
+    auto_release_config text default null,
+    status_data         text default null,
+    access              text default 'exclusive',
+    permits             integer default null,
+    wait                boolean default false,
+    listener            bigint default null,
+    while_holding       bigint[] default null
+) returns hold_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    decided_at   timestamptz;
+    current      hold;
+    own          hold;
+    other        hold;
+    evicted      hold;
+    answer       hold_outcome;
+    rule         text := coalesce(capture.auto_release_rule, 'timeout');
+    config       text := coalesce(capture.auto_release_config, case when rule = 'timeout' then '300' else '' end);
+    keeps_rule   boolean := capture.auto_release_rule is null and capture.auto_release_config is null;
+    wants_permit integer := case when capture.access = 'shared' then 1 else 0 end;
+    others       integer;
+    strictest    integer;
+    ahead        bigint;
+    own_ticket   bigint;
+begin
+    perform check_call(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session);
+    perform check_access(capture.access, capture.permits);
+    perform check_rule(rule, config);
+    perform check_text('owner_host', capture.owner_host, 1600);
+    perform check_text('owner_id', capture.owner_id, 400);
+    perform check_text('owner_login', capture.owner_login, 400);
+    perform check_text('owner_name', capture.owner_name, 400);
+    perform check_text('status_data', capture.status_data, 65536);
+
+    perform pg_advisory_xact_lock(mutex_key(capture.mutex_group, capture.mutex_mode, capture.mutex_id));
+
+    -- Comes round again only if a program that does not take the lock changed a row between two of these statements.
+    for attempt in 1..100 loop
+        decided_at := clock_timestamp();
+        -- The common case in one statement: nobody holds it and nobody waits. The token is drawn only when a row will be written: a
+        -- refused try leaves no trace, not even in the sequence.
+        insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
+                          owner_session, owner_host, owner_id, owner_login, owner_name,
+                          auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since)
+        select capture.mutex_group, capture.mutex_mode, capture.mutex_id, wants_permit, capture.permits,
+               capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
+               coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
+               rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at
+        where not exists (select from hold h
+                          where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id)
+          and not exists (select from mutex_waiter w
+                          where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id)
+        on conflict do nothing
+        returning 'captured', hold.*, decided_at, null, null, null, null
+        into answer;
+        exit when found;
+
+        -- Who holds it? A hold that is over is removed, never ignored nor taken over by an update. One whose row is locked by
+        -- someone else is not waited for (the holder may be refreshing it, or writing behind its fence): it counts.
+        own := null; other := null; others := 0; strictest := null;
+        for current in
+            select h.* from hold h
+            where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+            order by h.permit
+        loop
+            if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, decided_at) then
+                perform 1 from hold h
+                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+                  and h.permit = current.permit and h.fencing_token = current.fencing_token
+                  and h.captured_since = current.captured_since  -- not refreshed since
+                for update skip locked;
+                if found then
+                    delete from hold h
+                    where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+                      and h.permit = current.permit;
+                    if found then
+                        if evicted.fencing_token is null then
+                            evicted := current;
+                        end if;
+                        continue;
+                    end if;
+                end if;
+            elsif current.owner_session = capture.owner_session then
+                own := current;
+                continue;
+            end if;
+            others := others + 1;
+            strictest := least(strictest, current.permits);
+            if other.fencing_token is null then
+                other := current;
+            end if;
+        end loop;
+
+        if own.fencing_token is not null then
+            if own.permit = 0 and wants_permit = 0 or own.permit > 0 and wants_permit > 0 then
+                -- The clock once more: this may have waited for a refresh of the same hold.
+                update hold h
+                set captured_since = clock_timestamp(),
+                    status_data = coalesce(nullif(capture.status_data, ''), h.status_data),
+                    auto_release_rule = case when keeps_rule then h.auto_release_rule else rule end,
+                    auto_release_config = case when keeps_rule then h.auto_release_config else config end
+                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+                  and h.permit = own.permit and h.fencing_token = own.fencing_token
+                  and (h.expires_at is null or h.expires_at >= clock_timestamp())
+                returning 'refreshed', h.*, h.captured_since, null, null, null, null
+                into answer;
+                continue when not found;
+                exit;
+            elsif own.permit > 0 and others > 0 then
+                -- To have it alone needs to be alone. Waiting for that would end badly as soon as two of the holders did.
+                select 'busy', other.*, decided_at, null, null, null, null into answer;
+                return answer;
+            end if;
+            -- From exclusive to shared keeps the token, as a refresh does. From shared to exclusive is a capture: others may have
+            -- shared the mutex since, with tokens larger than this hold's. A transaction behind the hold's fence is not waited for.
+            perform 1 from hold h
+            where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+              and h.permit = own.permit and h.fencing_token = own.fencing_token
+            for update skip locked;
+            if not found then
+                select 'busy', own.*, decided_at, null, null, null, null into answer;
+                return answer;
+            end if;
+            update hold h
+            set permit = wants_permit, permits = capture.permits, captured_since = decided_at,
+                fencing_token = case when wants_permit = 0 then draw_fencing_token() else h.fencing_token end,
+                held_since = case when wants_permit = 0 then decided_at else h.held_since end,
+                status_data = coalesce(nullif(capture.status_data, ''), h.status_data),
+                auto_release_rule = case when keeps_rule then h.auto_release_rule else rule end,
+                auto_release_config = case when keeps_rule then h.auto_release_config else config end
+            where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+              and h.permit = own.permit and h.fencing_token = own.fencing_token
+            returning case when wants_permit = 0 then 'captured' else 'refreshed' end, h.*, decided_at, null, null, null, null
+            into answer;
+            continue when not found;
+            if wants_permit > 0 then
+                perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+            end if;
+            exit;
+        end if;
+
+        select w.ticket into own_ticket from mutex_waiter w
+        where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
+          and w.owner_session = capture.owner_session;
+        -- First come, first served: whoever came before must have been served, or be gone.
+        ahead := first_in_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket);
+
+        if ahead is null
+           and (others = 0
+                or wants_permit > 0 and other.permit > 0 and others < coalesce(least(strictest, capture.permits), others + 1)) then
+            if wants_permit > 0 then
+                -- The smallest number that nobody has.
+                select min(free.number) into wants_permit
+                from generate_series(1, others + 1) free (number)
+                where not exists (select from hold h
+                                  where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode
+                                    and h.mutex_id = capture.mutex_id and h.permit = free.number);
+            end if;
+            insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
+                              owner_session, owner_host, owner_id, owner_login, owner_name,
+                              auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since)
+            values (capture.mutex_group, capture.mutex_mode, capture.mutex_id, wants_permit, capture.permits,
+                    capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
+                    coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
+                    rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at)
+            on conflict do nothing
+            returning case when evicted.fencing_token is null then 'captured' else 'evicted' end, hold.*, decided_at,
+                      evicted.owner_session, evicted.owner_name, evicted.fencing_token, null
+            into answer;
+            continue when not found;
+            if own_ticket is not null then
+                delete from mutex_waiter w
+                where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
+                  and w.ticket = own_ticket;
+                -- The next one may be able to share it.
+                perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+            end if;
+            exit;
+        end if;
+
+        if other.fencing_token is not null then
+            select 'busy', other.*, decided_at, null, null, null, null into answer;
+        else
+            -- Free, but for the one that is about to capture it: the answer shows it as it will be, without a token.
+            select 'busy', w.mutex_group, w.mutex_mode, w.mutex_id, case when w.access = 'shared' then 1 else 0 end, w.permits,
+                   w.owner_session, w.owner_host, w.owner_id, w.owner_login, w.owner_name,
+                   '', '', w.queued_since, null, 0, w.queued_since, null, decided_at, null, null, null, null
+            into answer from mutex_waiter w
+            where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
+              and w.ticket = ahead;
+        end if;
+        if capture.wait then
+            answer.ticket := join_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, null, capture.access, capture.permits,
+                                       capture.owner_session, capture.owner_host, capture.owner_id, capture.owner_login, capture.owner_name,
+                                       capture.while_holding, capture.listener);
+            answer.outcome := 'queued';
+        end if;
+        if evicted.fencing_token is not null then
+            perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+        end if;
+        return answer;
+    end loop;
+    if answer.outcome is null then
+        raise exception using errcode = 'PM004',
+            message = 'pgmutex cannot write the row of this hold: it stays as it is, however often it is tried',
+            hint = 'Look for a trigger of another program on table mutex_model that suppresses changes.';
+    end if;
+
+    -- What is acknowledged must survive a crash, whatever this role's default. (As a SET clause of the function it would be
+    -- undone before the commit.)
+    if current_setting('synchronous_commit') not in ('on', 'remote_apply') then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
+    return answer;
+end
+$$;
+comment on function capture(text, text, text, text, text, text, text, text, text, text, text, text, integer, boolean, bigint, bigint[]) is
+    'Captures a mutex for owner_session, or refreshes the hold that session has. Outcome: captured, refreshed, evicted (captured; '
+    'a hold that was over made way) or busy, then the row is the holder''s. access shared lets others share it, permits says how many at '
+    'most (the smallest number that one of them says counts); an own hold is changed from exclusive to shared, and back if nobody else '
+    'shares it. With wait => true a busy mutex gives queued: the caller is in line, and gets the mutex by asking again, in its turn, as it '
+    'must at least every 15 seconds. Without a rule a new hold gets timeout 300 and a refresh keeps the rule it has. An empty status_data '
+    'leaves the old one.';

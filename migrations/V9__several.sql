@@ -1,0 +1,238 @@
+-- Several mutexes in one call. The locks are taken in the order of their keys, whatever the order of the requests: no two such calls
+-- can wait for each other.
+
+create function lock_mutexes(requests jsonb) returns void
+language plpgsql volatile parallel unsafe
+as $$
+declare
+    lock_key bigint;
+begin
+    for lock_key in
+        select distinct mutex_key(coalesce(r.value ->> 'mutex_group', ''), coalesce(r.value ->> 'mutex_mode', ''),
+                                  coalesce(r.value ->> 'mutex_id', ''))
+        from jsonb_array_elements(lock_mutexes.requests) r
+        order by 1
+    loop
+        perform pg_advisory_xact_lock(lock_key);
+    end loop;
+end
+$$;
+comment on function lock_mutexes(jsonb) is 'Takes the advisory locks of all mutexes named in the requests.';
+
+create function check_requests(requests jsonb, defaults jsonb, known text[]) returns jsonb
+language plpgsql volatile parallel unsafe
+as $$
+declare
+    unknown text;
+    completed jsonb;
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    if coalesce(jsonb_typeof(requests), '') <> 'array' or coalesce(jsonb_typeof(defaults), '') <> 'object' then
+        perform refuse_input('requests must be an array of objects, and defaults an object');
+    elsif jsonb_array_length(requests) > 1000 then
+        -- Each takes an entry of the server's lock table until the commit.
+        perform refuse_input('at most 1000 requests go into one call');
+    elsif exists (select from jsonb_array_elements(requests) r where jsonb_typeof(r.value) <> 'object') then
+        perform refuse_input('requests must be an array of objects, and defaults an object');
+    end if;
+    select jsonb_agg(defaults || r.value order by r.ordinality) into completed
+    from jsonb_array_elements(requests) with ordinality r;
+    select k.key into unknown from jsonb_array_elements(completed) r cross join jsonb_object_keys(r.value) k (key)
+    where k.key <> all (known)
+    limit 1;
+    if found then
+        perform refuse_input(format('%s is not something that a request can say; it can say %s', unknown, array_to_string(known, ', ')));
+    end if;
+    return coalesce(completed, '[]');
+end
+$$;
+comment on function check_requests(jsonb, jsonb, text[]) is 'Completes requests with defaults, and refuses what makes no sense (PM003).';
+
+create function capture_each(requests jsonb, defaults jsonb default '{}') returns setof hold_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    completed jsonb;
+    request   record;
+begin
+    completed := check_requests(capture_each.requests, capture_each.defaults, array[
+        'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'owner_host', 'owner_id', 'owner_login', 'owner_name',
+        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits']);
+    perform lock_mutexes(completed);
+    for request in
+        select r.* from jsonb_to_recordset(completed) r (
+            mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
+            owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer)
+    loop
+        return next capture(
+            coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), request.owner_session,
+            request.owner_host, request.owner_id, request.owner_login, request.owner_name,
+            request.auto_release_rule, request.auto_release_config, request.status_data,
+            coalesce(request.access, 'exclusive'), request.permits);
+    end loop;
+end
+$$;
+comment on function capture_each(jsonb, jsonb) is
+    'Captures many mutexes, each for itself: one row for each request, in their order, with the outcome that capture gives. A request is an '
+    'object with the names of capture''s arguments; what it does not say is taken from defaults.';
+
+-- All or nothing. The locks are taken outside of the block with the exception handler: leaving that block undoes what was captured in
+-- it, and gives up only locks that were first taken in it.
+create function capture_all(
+    requests      jsonb,
+    defaults      jsonb default '{}',
+    wait          boolean default false,
+    listener      bigint default null,
+    while_holding bigint[] default null
+) returns setof hold_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    completed jsonb;
+    request   record;
+    answer    hold_outcome;
+    answers   hold_outcome[] := '{}';
+    blockers  hold_outcome[] := '{}';
+    place     bigint;
+begin
+    completed := check_requests(capture_all.requests, capture_all.defaults, array[
+        'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'owner_host', 'owner_id', 'owner_login', 'owner_name',
+        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits']);
+    if (select count(distinct r.value ->> 'owner_session') from jsonb_array_elements(completed) r) > 1 then
+        perform refuse_input('all requests must be for one owner_session');
+    elsif exists (select from jsonb_array_elements(completed) r
+                  group by r.value ->> 'mutex_group', r.value ->> 'mutex_mode', r.value ->> 'mutex_id' having count(*) > 1) then
+        perform refuse_input('a mutex is named twice');
+    end if;
+    perform lock_mutexes(completed);
+    begin
+        for request in
+            select r.* from jsonb_to_recordset(completed) r (
+                mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
+                owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer)
+        loop
+            answer := capture(
+                coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), request.owner_session,
+                request.owner_host, request.owner_id, request.owner_login, request.owner_name,
+                request.auto_release_rule, request.auto_release_config, request.status_data,
+                coalesce(request.access, 'exclusive'), request.permits);
+            if answer.outcome = 'busy' then
+                blockers := blockers || answer;
+            else
+                answers := answers || answer;
+            end if;
+        end loop;
+        if cardinality(blockers) > 0 then
+            raise sqlstate 'PM007' using message = 'pgmutex: not all of them are free';
+        end if;
+    exception when sqlstate 'PM007' then
+        null;
+    end;
+    if cardinality(blockers) = 0 then
+        return query select a.* from unnest(answers) a;
+        return;
+    end if;
+
+    if capture_all.wait then
+        -- One ticket, with a place in every line: whoever has the smallest ticket of all is first wherever it stands, so no two who
+        -- wait for several can wait for each other.
+        for request in
+            select r.* from jsonb_to_recordset(completed) r (
+                mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
+                owner_name text, access text, permits integer)
+            order by mutex_key(coalesce(r.mutex_group, ''), coalesce(r.mutex_mode, ''), coalesce(r.mutex_id, ''))
+        loop
+            if place is null then
+                select min(w.ticket) into place from mutex_waiter w
+                where w.owner_session = request.owner_session
+                  and exists (select from jsonb_array_elements(completed) r
+                              where coalesce(r.value ->> 'mutex_group', '') = w.mutex_group
+                                and coalesce(r.value ->> 'mutex_mode', '') = w.mutex_mode
+                                and coalesce(r.value ->> 'mutex_id', '') = w.mutex_id);
+            end if;
+            place := join_line(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), place,
+                               coalesce(request.access, 'exclusive'), request.permits,
+                               request.owner_session, request.owner_host, request.owner_id, request.owner_login, request.owner_name,
+                               capture_all.while_holding, capture_all.listener);
+        end loop;
+    end if;
+    foreach answer in array blockers loop
+        if place is not null then
+            answer.outcome := 'queued';
+            answer.ticket := place;
+        end if;
+        return next answer;
+    end loop;
+end
+$$;
+comment on function capture_all(jsonb, jsonb, boolean, bigint, bigint[]) is
+    'Captures all of several mutexes or none, for one owner. One row for each request, in their order, if all were captured; otherwise only '
+    'rows of those that are in the way, with outcome busy or, with wait => true, queued: ask again as with capture.';
+
+create function release_each(requests jsonb, defaults jsonb default '{}', durable boolean default true) returns setof hold_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    completed jsonb;
+    request   record;
+    answer    hold_outcome;
+    all_end   boolean := true;
+begin
+    completed := check_requests(release_each.requests, release_each.defaults, array[
+        'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'fencing_token']);
+    perform lock_mutexes(completed);
+    for request in
+        select r.* from jsonb_to_recordset(completed) r (
+            mutex_group text, mutex_mode text, mutex_id text, owner_session text, fencing_token bigint)
+    loop
+        answer := release(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''),
+                          request.owner_session, request.fencing_token, true);
+        all_end := all_end and (answer.outcome <> 'released' or answer.auto_release_rule = 'connection' or isfinite(answer.expires_at));
+        return next answer;
+    end loop;
+    -- As in release; not left to it, because among the holds may be one that nothing else would end.
+    if not release_each.durable and all_end and current_setting('synchronous_commit') <> 'off' then
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
+end
+$$;
+comment on function release_each(jsonb, jsonb, boolean) is
+    'Gives many mutexes back, each for itself: one row for each request, in their order, with the outcome that release gives.';
+
+create function release_owner(owner_session text, batch integer default 1000) returns setof hold_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    requests jsonb;
+begin
+    if coalesce(release_owner.owner_session, '') = '' then
+        perform refuse_input('owner_session is empty: it says whose holds are released');
+    elsif release_owner.batch is null or release_owner.batch not between 1 and 1000 then
+        perform refuse_input('batch must be from 1 to 1000');
+    end if;
+    select jsonb_agg(jsonb_build_object('mutex_group', k.mutex_group, 'mutex_mode', k.mutex_mode, 'mutex_id', k.mutex_id,
+                                        'owner_session', release_owner.owner_session)) into requests
+    from (select h.mutex_group, h.mutex_mode, h.mutex_id from hold h where h.owner_session = release_owner.owner_session
+          union
+          select w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.owner_session = release_owner.owner_session
+          limit release_owner.batch) k;
+    return query select r.* from release_each(coalesce(requests, '[]')) r where r.outcome <> 'not_held';
+end
+$$;
+comment on function release_owner(text, integer) is
+    'Releases everything that an owner holds, and gives up every place it has in a line: up to batch mutexes (at most 1000). One row for '
+    'each hold, with outcome released, or busy if a fenced write keeps it. Call it again until it gives no released row.';
