@@ -1,21 +1,24 @@
 #![doc = include_str!("../README.md")]
 
 mod backend;
+mod background;
 mod current_owner;
 mod domain;
 mod mutexes;
 mod postgres;
 #[cfg(all(unix, feature = "private-server"))]
 pub mod private_server;
+mod random;
 mod session;
 
 pub use backend::{
-    BackendFuture, CaptureRequest, ForceReleaseRequest, MutexBackend, Observed, RefreshRequest,
-    ReleaseRequest, StateRequest,
+    Attachment, BackendFuture, CaptureAllRequest, CaptureRequest, CapturedAll, ForceReleaseRequest,
+    HoldToKeep, MutexBackend, NotKept, Observed, RefreshRequest, ReleaseRequest, ReleasedEach,
+    StateRequest, Ticket, TrustWindow,
 };
 pub use current_owner::{current_owner, with_owner};
 pub use domain::{
-    AutoRelease, AutoReleaseRule, CaptureOutcome, Captured, Error, Evicted, FencingToken,
+    Access, AutoRelease, AutoReleaseRule, CaptureOutcome, Captured, Error, Evicted, FencingToken,
     ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition,
     Released, Result,
 };

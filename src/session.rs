@@ -14,12 +14,13 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     backend::{
-        BackendFuture, CaptureRequest, ForceReleaseRequest, MutexBackend, Observed, RefreshRequest,
-        ReleaseRequest, StateRequest,
+        BackendFuture, CaptureAllRequest, CaptureRequest, CapturedAll, ForceReleaseRequest,
+        HoldToKeep, MutexBackend, NotKept, Observed, RefreshRequest, ReleaseRequest, ReleasedEach,
+        StateRequest, Ticket,
     },
     domain::{
         AutoRelease, CaptureOutcome, Captured, Error, Evicted, FencingToken, ForceReleased, Mutex,
-        MutexId, MutexQuery, MutexState, Page, PagePosition, Released, Result,
+        MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition, Released, Result,
     },
 };
 
@@ -368,5 +369,36 @@ impl MutexBackend for SessionBackend {
 
     fn now(&self) -> BackendFuture<'_, DateTime<Utc>> {
         Box::pin(async { self.decide(|_, now| Ok(now)) })
+    }
+
+    fn capture_all<'a>(&'a self, _: &'a CaptureAllRequest) -> BackendFuture<'a, CapturedAll> {
+        todo!()
+    }
+
+    fn turn<'a>(&'a self, _: &'a Ticket) -> BackendFuture<'a, ()> {
+        todo!()
+    }
+
+    fn leave_line<'a>(&'a self, _: &'a MutexId, _: &'a MutexOwner) -> BackendFuture<'a, ()> {
+        todo!()
+    }
+
+    fn capture_each<'a>(
+        &'a self,
+        _: &'a [CaptureRequest],
+    ) -> BackendFuture<'a, Vec<Result<Captured>>> {
+        todo!()
+    }
+
+    fn release_each<'a>(&'a self, _: &'a [ReleaseRequest]) -> BackendFuture<'a, Vec<ReleasedEach>> {
+        todo!()
+    }
+
+    fn release_owner<'a>(&'a self, _: &'a MutexOwner) -> BackendFuture<'a, Vec<ReleasedEach>> {
+        todo!()
+    }
+
+    fn keep<'a>(&'a self, _: &'a [HoldToKeep]) -> BackendFuture<'a, Vec<NotKept>> {
+        todo!()
     }
 }

@@ -1,4 +1,4 @@
-use std::error::Error as StdError;
+use std::{error::Error as StdError, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -27,6 +27,36 @@ pub enum Error {
         holder: Box<Mutex>,
         /// The database's time of this answer.
         observed_at: DateTime<Utc>,
+    },
+
+    /// The time that a request was willing to wait is up. It is out of the line again.
+    #[error("waited {:.1} s for mutex {id} in vain{}", .waited.as_secs_f64(), in_the_way(.holder))]
+    Timeout {
+        /// The mutex, or the first of several.
+        id: MutexId,
+        /// For how long.
+        waited: Duration,
+        /// A hold that was in the way when last asked.
+        holder: Option<Box<Mutex>>,
+    },
+
+    /// Waiting could never end: whoever holds the mutex waits, directly or through others, for the
+    /// one who asks. Nobody has joined a line.
+    #[error("{circle}; release what you hold and begin again, or lock all of them at once")]
+    WaitCircle {
+        /// The mutex that was asked for.
+        id: MutexId,
+        /// Who waits for whom, in words.
+        circle: String,
+    },
+
+    /// There is no database session of this process's own, which the rule `connection` needs.
+    #[error(
+        "holds cannot be attached to a database session: {reason}; name a URL that leads straight to PostgreSQL (MutexesBuilder::direct_url), or use a timeout"
+    )]
+    NoSession {
+        /// Why not.
+        reason: String,
     },
 
     /// The hold is gone: it was over, was released, or never was.
@@ -223,6 +253,16 @@ fn second(time: DateTime<Utc>) -> impl std::fmt::Display {
     time.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
+fn in_the_way(holder: &Option<Box<Mutex>>) -> String {
+    holder.as_ref().map_or_else(String::new, |holder| {
+        format!(
+            ": held by {} since {}",
+            holder.owner,
+            second(holder.held_since)
+        )
+    })
+}
+
 fn until(holder: &Mutex) -> String {
     match holder.expires_at {
         Some(end) if end < DateTime::<Utc>::MAX_UTC => {
@@ -248,6 +288,7 @@ impl Error {
         match self {
             Self::Contended { .. }
             | Self::Deadlock { .. }
+            | Self::WaitCircle { .. }
             | Self::Unavailable { .. }
             | Self::OutcomeUnknown { .. } => true,
             // Serialization failures, shortages (too many connections, memory, locks), a query that

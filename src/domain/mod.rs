@@ -1,5 +1,6 @@
 //! What a mutex is: names, owners, holds, rules and errors. Pure values, no input or output.
 
+mod access;
 mod auto_release;
 mod error;
 mod fencing_token;
@@ -10,6 +11,7 @@ mod mutex_owner;
 mod mutex_query;
 mod outcome;
 
+pub use access::Access;
 pub use auto_release::{AutoRelease, AutoReleaseRule};
 pub use error::{Error, Result};
 pub use fencing_token::FencingToken;

@@ -7,7 +7,7 @@ use crate::{
     backend::{BackendFuture, CaptureRequest, MutexBackend},
     current_owner::current_owner,
     domain::{
-        AutoRelease, CaptureOutcome, Captured, Error, Evicted, MutexId, MutexOwner, Result,
+        Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, MutexId, MutexOwner, Result,
         check_status_data,
     },
 };
@@ -25,6 +25,7 @@ pub struct Capture<'a> {
     rules: &'a Rules,
     id: MutexId,
     owner: Option<MutexOwner>,
+    access: Access,
     auto_release: Option<AutoRelease>,
     status_data: Option<String>,
 }
@@ -36,6 +37,7 @@ impl<'a> Capture<'a> {
             rules,
             id: id.clone(),
             owner: None,
+            access: Access::Exclusive,
             auto_release: None,
             status_data: None,
         }
@@ -44,6 +46,14 @@ impl<'a> Capture<'a> {
     /// For this owner. Default: [`current_owner`](crate::current_owner()).
     pub fn owner(mut self, owner: MutexOwner) -> Self {
         self.owner = Some(owner);
+        self
+    }
+
+    /// Alone, which is the default, or shared. A hold that the owner has already is changed: from
+    /// exclusive to shared always; from shared to exclusive, with a new token, if nobody else
+    /// shares it.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
         self
     }
 
@@ -75,10 +85,12 @@ impl<'a> Capture<'a> {
         if let Some(rule) = &self.auto_release {
             rule.check()?;
         }
+        self.access.check()?;
         check_status_data(self.status_data.as_deref())?;
         let request = CaptureRequest {
             id: self.id,
             owner: self.owner.unwrap_or_else(current_owner),
+            access: self.access,
             auto_release: self.auto_release,
             status_data: self.status_data,
         };

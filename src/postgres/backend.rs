@@ -13,20 +13,25 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::IsolationLevel;
 
 use super::{
-    MigrationReport, Repository, SchemaName, SchemaStatus,
+    MigrationReport, Repository, SchemaName, SchemaStatus, connect,
+    dedicated::Way,
     in_words::{InWords, in_words},
     migrate,
     operation::*,
+    own_session::OwnSession,
     sqlstate::Failure,
+    waiting_room::WaitingRoom,
 };
 use crate::{
     backend::{
-        BackendFuture, CaptureRequest, ForceReleaseRequest, MutexBackend, Observed, RefreshRequest,
-        ReleaseRequest, StateRequest,
+        Attachment, BackendFuture, CaptureAllRequest, CaptureRequest, CapturedAll,
+        ForceReleaseRequest, HoldToKeep, MutexBackend, NotKept, Observed, RefreshRequest,
+        ReleaseRequest, ReleasedEach, StateRequest, Ticket,
     },
+    background::Background,
     domain::{
-        Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexQuery, MutexState, Page,
-        Released,
+        Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery,
+        MutexState, Page, Released,
     },
 };
 
@@ -70,6 +75,7 @@ pub struct PostgresBackend {
     /// Whether this role or database begins transactions at another isolation level than read
     /// committed.
     begins_elsewhere: Arc<AtomicBool>,
+    waiting: WaitingRoom,
 }
 
 impl PostgresBackend {
@@ -77,13 +83,70 @@ impl PostgresBackend {
     ///
     /// The pool must recycle its connections with `RecyclingMethod::Fast` (deadpool's default) if a
     /// pooler in transaction mode is in between.
+    ///
+    /// Where it waits, or keeps holds that are attached to a database session, it opens one
+    /// connection of its own, by the pool's manager. That connection cannot hear notifications, so
+    /// whoever waits asks again in short intervals; see [`with_direct_url`](Self::with_direct_url).
     pub fn new(pool: Pool, schema: SchemaName, settings: PostgresSettings) -> Self {
+        let way = Way::AsThePool(pool.clone());
+        Self::with_way(pool, schema, settings, way, Background::default())
+    }
+
+    /// The same, with a URL that leads straight to the server, past any pooler: for the connection
+    /// that listens and that holds can be attached to.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`].
+    pub fn with_direct_url(
+        pool: Pool,
+        schema: SchemaName,
+        settings: PostgresSettings,
+        direct_url: &str,
+    ) -> Result<Self, Error> {
+        let way = connect::direct(direct_url)?;
+        Ok(Self::with_way(
+            pool,
+            schema,
+            settings,
+            way,
+            Background::default(),
+        ))
+    }
+
+    pub(crate) fn on(
+        pool: Pool,
+        schema: SchemaName,
+        settings: PostgresSettings,
+        direct_url: Option<&str>,
+        background: Background,
+    ) -> Result<Self, Error> {
+        let way = match direct_url {
+            Some(url) => connect::direct(url)?,
+            None => Way::AsThePool(pool.clone()),
+        };
+        Ok(Self::with_way(pool, schema, settings, way, background))
+    }
+
+    fn with_way(
+        pool: Pool,
+        schema: SchemaName,
+        settings: PostgresSettings,
+        way: Way,
+        background: Background,
+    ) -> Self {
+        let repository = Repository::new(schema);
+        let own = OwnSession::new(way, repository.clone(), background);
         Self {
             pool,
-            repository: Repository::new(schema),
+            repository,
             settings,
             begins_elsewhere: Arc::default(),
+            waiting: WaitingRoom::new(own),
         }
+    }
+
+    pub(super) fn waiting(&self) -> &WaitingRoom {
+        &self.waiting
     }
 
     /// The functions that the backend calls.
@@ -155,7 +218,7 @@ impl PostgresBackend {
     }
 
     /// Makes one call, and repeats it while its outcome is unknown.
-    async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, Error> {
+    pub(super) async fn call<O: Operation>(&self, operation: O) -> Result<O::Output, Error> {
         let error = match self.attempt(&operation, self.settings.call_timeout).await {
             Err(error @ Error::OutcomeUnknown { .. }) if operation.is_repeatable() => error,
             settled => return settled,
@@ -333,5 +396,74 @@ impl MutexBackend for PostgresBackend {
 
     fn now(&self) -> BackendFuture<'_, DateTime<Utc>> {
         Box::pin(self.call(Now))
+    }
+
+    fn capture_all<'a>(&'a self, request: &'a CaptureAllRequest) -> BackendFuture<'a, CapturedAll> {
+        Box::pin(async move {
+            let listener = match request.wait {
+                true => Some(self.waiting.listener().await),
+                false => None,
+            };
+            self.call(CaptureAll { request, listener }).await
+        })
+    }
+
+    fn turn<'a>(&'a self, ticket: &'a Ticket) -> BackendFuture<'a, ()> {
+        Box::pin(async move {
+            self.waiting.turn(self, ticket.number).await;
+            Ok(())
+        })
+    }
+
+    fn leave_line<'a>(&'a self, id: &'a MutexId, owner: &'a MutexOwner) -> BackendFuture<'a, ()> {
+        Box::pin(async move { self.call(LeaveLine { id, owner }).await.map(drop) })
+    }
+
+    fn capture_each<'a>(
+        &'a self,
+        requests: &'a [CaptureRequest],
+    ) -> BackendFuture<'a, Vec<Result<Captured, Error>>> {
+        Box::pin(self.call(CaptureEach { requests }))
+    }
+
+    fn release_each<'a>(
+        &'a self,
+        requests: &'a [ReleaseRequest],
+    ) -> BackendFuture<'a, Vec<ReleasedEach>> {
+        Box::pin(self.call(ReleaseEach { requests }))
+    }
+
+    fn release_owner<'a>(&'a self, owner: &'a MutexOwner) -> BackendFuture<'a, Vec<ReleasedEach>> {
+        Box::pin(async move {
+            let mut released = Vec::new();
+            loop {
+                let batch = self.call(ReleaseOwner { owner }).await?;
+                let goes_on = batch
+                    .iter()
+                    .any(|each| matches!(each, ReleasedEach::Done(Released::Released(_))));
+                released.extend(batch);
+                if !goes_on {
+                    return Ok(released);
+                }
+            }
+        })
+    }
+
+    /// On the session of its own if there is one: it does not wait for a pooled connection, nor for
+    /// the application's runtime.
+    fn keep<'a>(&'a self, holds: &'a [HoldToKeep]) -> BackendFuture<'a, Vec<NotKept>> {
+        Box::pin(async move {
+            match self.waiting.session().await {
+                Ok(session) => self.repository.keep(session.client(), holds).await,
+                Err(_) => {
+                    self.attempt(&Keep { holds }, self.settings.call_timeout)
+                        .await
+                }
+            }
+        })
+    }
+
+    fn attach(&self) -> BackendFuture<'_, Attachment> {
+        Box::pin(async { Ok(self.waiting.session().await?.attachment()) })
     }
 }

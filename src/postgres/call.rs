@@ -8,7 +8,7 @@ use super::{
     row::{Outcome, Unreadable},
     sqlstate::Failure,
 };
-use crate::domain::{Error, FencingToken, MutexId};
+use crate::domain::{CaptureOutcome, Captured, Error, FencingToken, MutexId};
 
 /// A value for a place in a statement, and its type: statements are not prepared, so nobody asks
 /// the server.
@@ -31,6 +31,43 @@ impl<C: GenericClient + Sync> Call<'_, C> {
         parameters: &[Parameter<'_>],
     ) -> Result<Outcome, Error> {
         self.read(Outcome::read(self.one_row(statement, parameters).await?))
+    }
+
+    /// Asks for decisions, as many as this.
+    pub(super) async fn decide_each(
+        &self,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+        count: usize,
+    ) -> Result<Vec<Outcome>, Error> {
+        let answers = self.answers(statement, parameters).await?;
+        if answers.len() != count {
+            return Err(self.senseless(format!("{} rows instead of {count}", answers.len())));
+        }
+        Ok(answers)
+    }
+
+    /// Asks for decisions.
+    pub(super) async fn answers(
+        &self,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Outcome>, Error> {
+        let rows = self.rows(statement, parameters).await?;
+        rows.into_iter()
+            .map(|row| self.read(Outcome::read(row)))
+            .collect()
+    }
+
+    /// The capture that an answer tells of.
+    pub(super) fn captured(&self, answer: Outcome) -> Result<Captured, Error> {
+        let outcome = match answer.word.as_str() {
+            "captured" => CaptureOutcome::Captured,
+            "refreshed" => CaptureOutcome::Refreshed,
+            "evicted" => CaptureOutcome::Evicted(self.read(answer.evicted())?),
+            _ => return Err(self.refused(&answer)),
+        };
+        Ok(Captured::new(self.read(answer.mutex())?, outcome))
     }
 
     /// Asks for a count.
@@ -95,7 +132,8 @@ impl<C: GenericClient + Sync> Call<'_, C> {
         }
     }
 
-    fn senseless(&self, reason: String) -> Error {
+    /// The error for an answer that makes no sense.
+    pub(super) fn senseless(&self, reason: String) -> Error {
         Error::Protocol {
             operation: self.operation,
             reason,

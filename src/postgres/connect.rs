@@ -1,4 +1,4 @@
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use tokio_postgres::{
@@ -8,6 +8,7 @@ use tokio_postgres::{
 
 use super::{
     connection_string::{TlsDemand, TlsParameters, split_off_tls},
+    dedicated::{OpenWith, Way},
     watched_connection::WatchedConnect,
 };
 use crate::domain::Error;
@@ -85,33 +86,42 @@ fn configured(rest: &str, demand: TlsDemand) -> Result<Config, Error> {
     Ok(config)
 }
 
-#[cfg(feature = "tls")]
+/// The way of connections beside the pool, straight to the server of this URL.
+pub(super) fn direct(url: &str) -> Result<Way, Error> {
+    let (rest, tls) = split_off_tls(url)?;
+    let config = configured(&rest, tls.demand)?;
+    #[cfg(feature = "tls")]
+    if tls.demand != TlsDemand::Disable {
+        let tls = super::tls::connector(&tls)?;
+        return Ok(Way::Direct(Arc::new(OpenWith { config, tls })));
+    }
+    refuse_tls_that_is_not_built_in(&tls)?;
+    Ok(Way::Direct(Arc::new(OpenWith { config, tls: NoTls })))
+}
+
 fn manager(
     config: Config,
     tls: &TlsParameters,
     manager_config: ManagerConfig,
 ) -> Result<Manager, Error> {
-    if tls.demand == TlsDemand::Disable {
+    #[cfg(feature = "tls")]
+    if tls.demand != TlsDemand::Disable {
+        let tls = super::tls::connector(tls)?;
         return Ok(Manager::from_connect(
             config,
-            WatchedConnect { tls: NoTls },
+            WatchedConnect { tls },
             manager_config,
         ));
     }
-    let connector = super::tls::connector(tls)?;
+    refuse_tls_that_is_not_built_in(tls)?;
     Ok(Manager::from_connect(
         config,
-        WatchedConnect { tls: connector },
+        WatchedConnect { tls: NoTls },
         manager_config,
     ))
 }
 
-#[cfg(not(feature = "tls"))]
-fn manager(
-    config: Config,
-    tls: &TlsParameters,
-    manager_config: ManagerConfig,
-) -> Result<Manager, Error> {
+fn refuse_tls_that_is_not_built_in(tls: &TlsParameters) -> Result<(), Error> {
     if tls.demand > TlsDemand::Prefer {
         return Err(Error::InvalidUrl {
             reason:
@@ -120,9 +130,5 @@ fn manager(
                     .to_owned(),
         });
     }
-    Ok(Manager::from_connect(
-        config,
-        WatchedConnect { tls: NoTls },
-        manager_config,
-    ))
+    Ok(())
 }

@@ -4,10 +4,13 @@ mod backend;
 mod call;
 mod connect;
 mod connection_string;
+mod dedicated;
 mod history;
 mod in_words;
+mod lines;
 mod migrate;
 mod operation;
+mod own_session;
 mod repository;
 mod row;
 mod schema_name;
@@ -15,6 +18,7 @@ mod sqlstate;
 #[cfg(feature = "tls")]
 mod tls;
 mod transaction;
+mod waiting_room;
 mod watched_connection;
 
 pub use backend::{PostgresBackend, PostgresSettings};

@@ -117,6 +117,11 @@ impl Outcome {
         mutex(&self.row, 1)
     }
 
+    /// The place in line of the asker.
+    pub(super) fn ticket(&self) -> Result<Option<i64>, Unreadable> {
+        self.row.try_get(5 + HOLD_WIDTH)
+    }
+
     /// The hold that made way.
     pub(super) fn evicted(&self) -> Result<Evicted, Unreadable> {
         let first = 2 + HOLD_WIDTH;

@@ -14,6 +14,7 @@ enum Meaning {
     Lost,
     Contended,
     Deadlock,
+    WaitCircle,
     NotMigrated,
     PermissionDenied,
     /// The server ended the connection: whether it had committed by then is not known.
@@ -22,12 +23,13 @@ enum Meaning {
 
 /// SQLSTATE and meaning. Class `PM` is our own, raised by the functions; the others are PostgreSQL's
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). What is not here is [`Error::Database`].
-const TABLE: [(&str, Meaning); 21] = [
+const TABLE: [(&str, Meaning); 22] = [
     ("PM001", Meaning::IsolationLevel),
     ("PM002", Meaning::ReadOnly),
     ("PM003", Meaning::Refused),
     ("PM004", Meaning::Refused),
     ("PM005", Meaning::Lost),
+    ("PM006", Meaning::WaitCircle),
     ("08000", Meaning::ConnectionLost),   // connection_exception
     ("08003", Meaning::ConnectionLost),   // connection_does_not_exist
     ("08006", Meaning::ConnectionLost),   // connection_failure
@@ -89,6 +91,10 @@ impl Failure<'_> {
                 token: self.token,
             },
             (Some(Meaning::Contended), Some(id)) => Error::Contended { id: id.clone() },
+            (Some(Meaning::WaitCircle), Some(id)) => Error::WaitCircle {
+                id: id.clone(),
+                circle: reason,
+            },
             (Some(Meaning::Deadlock), _) => Error::Deadlock {
                 source: error.into(),
             },
@@ -101,11 +107,13 @@ impl Failure<'_> {
                 operation: self.operation,
                 source: InWords::boxed(error),
             },
-            (Some(Meaning::Contended | Meaning::Lost), None) | (None, _) => Error::Database {
-                sqlstate,
-                reason,
-                source: error.into(),
-            },
+            (Some(Meaning::Contended | Meaning::Lost | Meaning::WaitCircle), None) | (None, _) => {
+                Error::Database {
+                    sqlstate,
+                    reason,
+                    source: error.into(),
+                }
+            }
         }
     }
 }

@@ -6,12 +6,13 @@ use tokio_postgres::Transaction;
 use super::{Repository, operation::*};
 use crate::{
     backend::{
-        BackendFuture, CaptureRequest, ForceReleaseRequest, MutexBackend, Observed, RefreshRequest,
-        ReleaseRequest, StateRequest,
+        BackendFuture, CaptureAllRequest, CaptureRequest, CapturedAll, ForceReleaseRequest,
+        HoldToKeep, MutexBackend, NotKept, Observed, RefreshRequest, ReleaseRequest, ReleasedEach,
+        StateRequest, Ticket,
     },
     domain::{
-        Captured, FencingToken, ForceReleased, Mutex, MutexId, MutexQuery, MutexState, Page,
-        Released, Result,
+        Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery,
+        MutexState, Page, Released, Result,
     },
 };
 
@@ -105,5 +106,54 @@ impl MutexBackend for TransactionBackend<'_> {
 
     fn now(&self) -> BackendFuture<'_, DateTime<Utc>> {
         self.call(Now)
+    }
+
+    /// A transaction does not wait in line: nobody would see its ticket before the commit.
+    fn capture_all<'a>(&'a self, request: &'a CaptureAllRequest) -> BackendFuture<'a, CapturedAll> {
+        if request.wait {
+            return Box::pin(async { Err(no_waiting()) });
+        }
+        self.call(CaptureAll {
+            request,
+            listener: None,
+        })
+    }
+
+    fn turn<'a>(&'a self, _: &'a Ticket) -> BackendFuture<'a, ()> {
+        Box::pin(async { Err(no_waiting()) })
+    }
+
+    fn leave_line<'a>(&'a self, id: &'a MutexId, owner: &'a MutexOwner) -> BackendFuture<'a, ()> {
+        let left = self.call(LeaveLine { id, owner });
+        Box::pin(async { left.await.map(drop) })
+    }
+
+    fn capture_each<'a>(
+        &'a self,
+        requests: &'a [CaptureRequest],
+    ) -> BackendFuture<'a, Vec<Result<Captured>>> {
+        self.call(CaptureEach { requests })
+    }
+
+    fn release_each<'a>(
+        &'a self,
+        requests: &'a [ReleaseRequest],
+    ) -> BackendFuture<'a, Vec<ReleasedEach>> {
+        self.call(ReleaseEach { requests })
+    }
+
+    fn release_owner<'a>(&'a self, owner: &'a MutexOwner) -> BackendFuture<'a, Vec<ReleasedEach>> {
+        self.call(ReleaseOwner { owner })
+    }
+
+    fn keep<'a>(&'a self, holds: &'a [HoldToKeep]) -> BackendFuture<'a, Vec<NotKept>> {
+        self.call(Keep { holds })
+    }
+}
+
+fn no_waiting() -> Error {
+    Error::InvalidInput {
+        field: "wait",
+        reason: "is not possible inside a transaction: nobody would see the place in line before its commit".to_owned(),
     }
 }

@@ -8,15 +8,28 @@ use std::{
 
 /// The layers, lowest first. A file imports from its own layer and from those named with it, from
 /// no other.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("domain", &[]),
+    ("background", &[]),
+    ("random", &[]),
     ("current_owner", &["domain"]),
     ("backend", &["domain"]),
     ("session", &["domain", "backend"]),
-    ("postgres", &["domain", "backend"]),
+    ("postgres", &["domain", "backend", "background", "random"]),
+    (
+        "guard",
+        &["domain", "current_owner", "backend", "background", "random"],
+    ),
     (
         "mutexes",
-        &["domain", "current_owner", "backend", "postgres"],
+        &[
+            "domain",
+            "current_owner",
+            "backend",
+            "background",
+            "guard",
+            "postgres",
+        ],
     ),
     ("private_server", &[]),
 ];
@@ -153,8 +166,8 @@ fn the_domain_does_no_input_or_output() {
 #[test]
 fn sql_is_written_in_the_repository_and_the_migrator_only() {
     for (_, path, text) in sources() {
-        let allowed = ["postgres/repository.rs", "postgres/history.rs"];
-        if allowed.iter().any(|allowed| path == Path::new(allowed)) {
+        let allowed = ["postgres/repository", "postgres/history.rs"];
+        if allowed.iter().any(|allowed| path.starts_with(allowed)) {
             continue;
         }
         let lower = code(&text).to_lowercase();

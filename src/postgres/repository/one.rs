@@ -1,82 +1,25 @@
+//! Calls about one mutex, and about which there are.
+
 use tokio_postgres::{GenericClient, types::Type};
 
 use super::{
-    SchemaName,
-    call::{Call, Parameter},
-    row::{self, HOLD_COLUMNS, Outcome},
+    super::{
+        call::{Call, Parameter},
+        row::{self, Outcome},
+    },
+    Repository,
 };
 use crate::{
     backend::{
         CaptureRequest, ForceReleaseRequest, Observed, RefreshRequest, ReleaseRequest, StateRequest,
     },
     domain::{
-        CaptureOutcome, Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexQuery,
+        Access, Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexQuery,
         MutexState, Page, Released,
     },
 };
 
-/// The SQL functions as typed Rust functions: one each, under one name.
-///
-/// Every function takes the client to run on, so it works on a pooled client and inside a caller's
-/// transaction alike. Each is one statement and one round trip; statements are unnamed and typed,
-/// which poolers in transaction mode can carry.
-///
-/// Nothing is retried here and no transaction is begun.
-#[derive(Clone, Debug)]
-pub struct Repository {
-    schema: SchemaName,
-    capture: String,
-    refresh: String,
-    release: String,
-    request: String,
-    list: String,
-    list_count: String,
-    evict: String,
-    fence: String,
-    force_release: String,
-    sweep: String,
-    ensure_generation: String,
-}
-
 impl Repository {
-    /// The functions in this schema.
-    pub fn new(schema: SchemaName) -> Self {
-        let in_schema = schema.quoted();
-        let outcome = Outcome::columns();
-        let arguments = |count: usize| {
-            let places: Vec<String> = (1..=count).map(|place| format!("${place}")).collect();
-            places.join(", ")
-        };
-        let decide = |function: &str, count: usize| {
-            format!(
-                "select {outcome} from {in_schema}.{function}({})",
-                arguments(count)
-            )
-        };
-        Self {
-            capture: decide("capture", 11),
-            refresh: decide("refresh", 6),
-            release: decide("release", 6),
-            request: decide("request", 4),
-            evict: decide("evict", 4),
-            force_release: decide("force_release", 5),
-            fence: format!("select 1 from {in_schema}.fence({})", arguments(4)),
-            list: format!(
-                "select {HOLD_COLUMNS} from {in_schema}.list({})",
-                arguments(15)
-            ),
-            list_count: format!("select {in_schema}.list_count({})", arguments(9)),
-            sweep: format!("select {in_schema}.sweep()"),
-            ensure_generation: format!("select {in_schema}.ensure_generation()"),
-            schema,
-        }
-    }
-
-    /// The schema.
-    pub fn schema(&self) -> &SchemaName {
-        &self.schema
-    }
-
     /// Calls `capture`.
     ///
     /// # Errors
@@ -86,6 +29,22 @@ impl Repository {
         client: &C,
         request: &CaptureRequest,
     ) -> Result<Captured, Error> {
+        let call = self.call(client, "capture", Some(&request.id));
+        let answer = self
+            .ask_to_capture(&call, request, false, None, &[])
+            .await?;
+        call.captured(answer)
+    }
+
+    /// Calls `capture`; with a listener, in order to wait.
+    pub(super) async fn ask_to_capture<C: GenericClient + Sync>(
+        &self,
+        call: &Call<'_, C>,
+        request: &CaptureRequest,
+        wait: bool,
+        listener: Option<i64>,
+        while_holding: &[i64],
+    ) -> Result<Outcome, Error> {
         let (rule, config) = match &request.auto_release {
             Some(auto_release) => {
                 let (rule, config) = auto_release.dump();
@@ -94,32 +53,28 @@ impl Repository {
             None => (None, None),
         };
         let (id, owner) = (&request.id, &request.owner);
-        let call = self.call(client, "capture", Some(id));
-        let answer = call
-            .decide(
-                &self.capture,
-                &[
-                    (&id.group(), Type::TEXT),
-                    (&id.mode(), Type::TEXT),
-                    (&id.id(), Type::TEXT),
-                    (&owner.session_id(), Type::TEXT),
-                    (&owner.host(), Type::TEXT),
-                    (&owner.user_id(), Type::TEXT),
-                    (&owner.login(), Type::TEXT),
-                    (&owner.name(), Type::TEXT),
-                    (&rule, Type::TEXT),
-                    (&config, Type::TEXT),
-                    (&request.status_data, Type::TEXT),
-                ],
-            )
-            .await?;
-        let outcome = match answer.word.as_str() {
-            "captured" => CaptureOutcome::Captured,
-            "refreshed" => CaptureOutcome::Refreshed,
-            "evicted" => CaptureOutcome::Evicted(call.read(answer.evicted())?),
-            _ => return Err(call.refused(&answer)),
-        };
-        Ok(Captured::new(call.read(answer.mutex())?, outcome))
+        call.decide(
+            &self.capture,
+            &[
+                (&id.group(), Type::TEXT),
+                (&id.mode(), Type::TEXT),
+                (&id.id(), Type::TEXT),
+                (&owner.session_id(), Type::TEXT),
+                (&owner.host(), Type::TEXT),
+                (&owner.user_id(), Type::TEXT),
+                (&owner.login(), Type::TEXT),
+                (&owner.name(), Type::TEXT),
+                (&rule, Type::TEXT),
+                (&config, Type::TEXT),
+                (&request.status_data, Type::TEXT),
+                (&access_word(request.access), Type::TEXT),
+                (&permits(request.access), Type::INT4),
+                (&wait, Type::BOOL),
+                (&listener, Type::INT8),
+                (&while_holding, Type::INT8_ARRAY),
+            ],
+        )
+        .await
     }
 
     /// Calls `refresh`.
@@ -391,21 +346,6 @@ impl Repository {
         let row = call.one_row("select clock_timestamp()", &[]).await?;
         call.read(row::time(&row, 0))
     }
-
-    fn call<'a, C: GenericClient + Sync>(
-        &'a self,
-        client: &'a C,
-        operation: &'static str,
-        id: Option<&'a MutexId>,
-    ) -> Call<'a, C> {
-        Call {
-            client,
-            schema: &self.schema,
-            operation,
-            id,
-            token: None,
-        }
-    }
 }
 
 fn filters(query: &MutexQuery) -> Vec<Parameter<'_>> {
@@ -420,4 +360,19 @@ fn filters(query: &MutexQuery) -> Vec<Parameter<'_>> {
         (&query.auto_release_rule, Type::TEXT),
         (&query.include_over, Type::BOOL),
     ]
+}
+
+/// The word that stands for an access.
+pub(super) fn access_word(access: Access) -> &'static str {
+    match access {
+        Access::Exclusive => "exclusive",
+        Access::Shared { .. } => "shared",
+    }
+}
+
+/// The limit, as its column takes it; one that is out of range is refused by the database.
+pub(super) fn permits(access: Access) -> Option<i32> {
+    access
+        .permits()
+        .map(|permits| i32::try_from(permits).unwrap_or(0))
 }

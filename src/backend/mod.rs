@@ -1,11 +1,20 @@
 //! The seam between the verbs and where mutexes are kept.
 
-use std::{fmt, future::Future, pin::Pin};
+mod attachment;
+mod request;
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
+pub use attachment::{Attachment, TrustWindow};
+pub use request::{
+    CaptureAllRequest, CaptureRequest, CapturedAll, ForceReleaseRequest, HoldToKeep, NotKept,
+    Observed, RefreshRequest, ReleaseRequest, ReleasedEach, StateRequest, Ticket,
+};
+
 use crate::domain::{
-    AutoRelease, Captured, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery,
+    Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery,
     MutexState, Page, Released, Result,
 };
 
@@ -69,70 +78,58 @@ pub trait MutexBackend: fmt::Debug + Send + Sync {
 
     /// The time of the backend's clock: the one that decides when a hold is over.
     fn now(&self) -> BackendFuture<'_, DateTime<Utc>>;
-}
 
-/// An answer with the time of the backend's clock at which it was true.
-#[derive(Clone, Debug)]
-pub struct Observed<T> {
-    /// The answer.
-    pub value: T,
-    /// The time.
-    pub at: DateTime<Utc>,
-}
+    /// Captures all of several mutexes, or none; and if it is wanted, joins the line of those that
+    /// are not free. Asking again with the same owner keeps the place in line and, once the turn
+    /// has come, captures.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if one of them is busy and no place in line is wanted;
+    /// [`Error::WaitCircle`] if waiting could never end.
+    fn capture_all<'a>(&'a self, request: &'a CaptureAllRequest) -> BackendFuture<'a, CapturedAll>;
 
-/// What a capture asks for.
-#[derive(Clone, Debug)]
-pub struct CaptureRequest {
-    /// Which mutex.
-    pub id: MutexId,
-    /// For whom.
-    pub owner: MutexOwner,
-    /// Under which rule; `None`: a new hold gets the default, a refresh keeps what it has.
-    pub auto_release: Option<AutoRelease>,
-    /// Free text; `None` or empty leaves what a hold that is refreshed has.
-    pub status_data: Option<String>,
-}
+    /// Returns when it is worth asking again with this ticket: when its turn may have come, and
+    /// now and then without a reason.
+    fn turn<'a>(&'a self, ticket: &'a Ticket) -> BackendFuture<'a, ()>;
 
-/// What a refresh asks for.
-#[derive(Clone, Debug)]
-pub struct RefreshRequest {
-    /// Which mutex.
-    pub id: MutexId,
-    /// Whose.
-    pub owner: MutexOwner,
-    /// Only the hold with this token.
-    pub token: Option<FencingToken>,
-    /// Free text; `None` or empty leaves what the hold has.
-    pub status_data: Option<String>,
-}
+    /// Gives up an owner's place in the line of a mutex. A hold stays.
+    fn leave_line<'a>(&'a self, id: &'a MutexId, owner: &'a MutexOwner) -> BackendFuture<'a, ()>;
 
-/// What a release asks for.
-#[derive(Clone, Debug)]
-pub struct ReleaseRequest {
-    /// Which mutex.
-    pub id: MutexId,
-    /// Whose.
-    pub owner: MutexOwner,
-    /// Only the hold with this token.
-    pub token: Option<FencingToken>,
-}
+    /// Captures many mutexes, each for itself. The answers are in the order of the requests; only
+    /// [`Error::Busy`] is an answer of its own, other errors are the answer to all.
+    fn capture_each<'a>(
+        &'a self,
+        requests: &'a [CaptureRequest],
+    ) -> BackendFuture<'a, Vec<Result<Captured>>>;
 
-/// What a request for the state asks.
-#[derive(Clone, Debug)]
-pub struct StateRequest {
-    /// Which mutex.
-    pub id: MutexId,
-    /// Who asks.
-    pub owner: MutexOwner,
-}
+    /// Gives many mutexes back, each for itself. The answers are in the order of the requests.
+    fn release_each<'a>(
+        &'a self,
+        requests: &'a [ReleaseRequest],
+    ) -> BackendFuture<'a, Vec<ReleasedEach>>;
 
-/// What a forced release asks for.
-#[derive(Clone, Debug)]
-pub struct ForceReleaseRequest {
-    /// Which mutex.
-    pub id: MutexId,
-    /// Why, for the server's log.
-    pub reason: String,
-    /// Only the hold with this token.
-    pub token: Option<FencingToken>,
+    /// Releases everything that an owner holds, and gives up every place it has in a line. A hold
+    /// that a fenced write keeps is answered as busy.
+    fn release_owner<'a>(&'a self, owner: &'a MutexOwner) -> BackendFuture<'a, Vec<ReleasedEach>>;
+
+    /// Makes the time of many holds start again, and says which it could not.
+    fn keep<'a>(&'a self, holds: &'a [HoldToKeep]) -> BackendFuture<'a, Vec<NotKept>>;
+
+    /// A database session for holds to be attached to.
+    ///
+    /// # Errors
+    /// [`Error::NoSession`] if there can be none.
+    fn attach(&self) -> BackendFuture<'_, Attachment> {
+        Box::pin(async {
+            Err(Error::NoSession {
+                reason: "these mutexes are not kept in PostgreSQL".to_owned(),
+            })
+        })
+    }
+
+    /// For a backend whose mutexes depend on where it is called: one that has the mutexes of here
+    /// and can be called from anywhere.
+    fn anchored(&self) -> Option<Arc<dyn MutexBackend>> {
+        None
+    }
 }

@@ -1,12 +1,7 @@
-//! The verbs as values, so that one place can decide how to run any of them: on a pooled client, in
-//! a transaction begun for it or in the caller's, once or again.
-
-use std::future::Future;
-
 use chrono::{DateTime, Utc};
 use tokio_postgres::GenericClient;
 
-use super::Repository;
+use super::{super::Repository, Operation};
 use crate::{
     backend::{
         CaptureRequest, ForceReleaseRequest, Observed, RefreshRequest, ReleaseRequest, StateRequest,
@@ -17,30 +12,7 @@ use crate::{
     },
 };
 
-/// One call of one repository function.
-pub(super) trait Operation: Send + Sync {
-    /// What the function answers.
-    type Output: Send;
-
-    /// Its verb, for errors and logs.
-    const NAME: &'static str;
-
-    /// Whether making the call again can do nothing but what it was meant to do, however often it
-    /// has been carried out already.
-    fn is_repeatable(&self) -> bool {
-        true
-    }
-
-    /// Makes the call. `callers_transaction` says that more than this call will commit together.
-    fn run<C: GenericClient + Send + Sync>(
-        &self,
-        repository: &Repository,
-        client: &C,
-        callers_transaction: bool,
-    ) -> impl Future<Output = Result<Self::Output, Error>> + Send;
-}
-
-pub(super) struct Capture<'a>(pub(super) &'a CaptureRequest);
+pub(in super::super) struct Capture<'a>(pub(in super::super) &'a CaptureRequest);
 
 impl Operation for Capture<'_> {
     type Output = Captured;
@@ -56,7 +28,7 @@ impl Operation for Capture<'_> {
     }
 }
 
-pub(super) struct Refresh<'a>(pub(super) &'a RefreshRequest);
+pub(in super::super) struct Refresh<'a>(pub(in super::super) &'a RefreshRequest);
 
 impl Operation for Refresh<'_> {
     type Output = Mutex;
@@ -72,7 +44,7 @@ impl Operation for Refresh<'_> {
     }
 }
 
-pub(super) struct Release<'a>(pub(super) &'a ReleaseRequest);
+pub(in super::super) struct Release<'a>(pub(in super::super) &'a ReleaseRequest);
 
 impl Operation for Release<'_> {
     type Output = Released;
@@ -90,7 +62,7 @@ impl Operation for Release<'_> {
     }
 }
 
-pub(super) struct Request<'a>(pub(super) &'a StateRequest);
+pub(in super::super) struct Request<'a>(pub(in super::super) &'a StateRequest);
 
 impl Operation for Request<'_> {
     type Output = Observed<MutexState>;
@@ -106,7 +78,7 @@ impl Operation for Request<'_> {
     }
 }
 
-pub(super) struct List<'a>(pub(super) &'a MutexQuery);
+pub(in super::super) struct List<'a>(pub(in super::super) &'a MutexQuery);
 
 impl Operation for List<'_> {
     type Output = Page;
@@ -122,7 +94,7 @@ impl Operation for List<'_> {
     }
 }
 
-pub(super) struct Count<'a>(pub(super) &'a MutexQuery);
+pub(in super::super) struct Count<'a>(pub(in super::super) &'a MutexQuery);
 
 impl Operation for Count<'_> {
     type Output = u64;
@@ -138,7 +110,10 @@ impl Operation for Count<'_> {
     }
 }
 
-pub(super) struct Evict<'a>(pub(super) &'a MutexId, pub(super) FencingToken);
+pub(in super::super) struct Evict<'a>(
+    pub(in super::super) &'a MutexId,
+    pub(in super::super) FencingToken,
+);
 
 impl Operation for Evict<'_> {
     type Output = bool;
@@ -154,7 +129,7 @@ impl Operation for Evict<'_> {
     }
 }
 
-pub(super) struct ForceRelease<'a>(pub(super) &'a ForceReleaseRequest);
+pub(in super::super) struct ForceRelease<'a>(pub(in super::super) &'a ForceReleaseRequest);
 
 impl Operation for ForceRelease<'_> {
     type Output = ForceReleased;
@@ -175,7 +150,7 @@ impl Operation for ForceRelease<'_> {
     }
 }
 
-pub(super) struct Sweep;
+pub(in super::super) struct Sweep;
 
 impl Operation for Sweep {
     type Output = u64;
@@ -191,7 +166,7 @@ impl Operation for Sweep {
     }
 }
 
-pub(super) struct Now;
+pub(in super::super) struct Now;
 
 impl Operation for Now {
     type Output = DateTime<Utc>;
@@ -207,7 +182,7 @@ impl Operation for Now {
     }
 }
 
-pub(super) struct EnsureGeneration;
+pub(in super::super) struct EnsureGeneration;
 
 impl Operation for EnsureGeneration {
     type Output = u64;

@@ -1,0 +1,111 @@
+//! Where work goes on that must not depend on what the application's tasks are doing: on a thread
+//! with a runtime of its own.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
+
+/// How long work that is left over may take when nobody needs the thread any more.
+const DRAIN: Duration = Duration::from_secs(5);
+
+type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The thread, started when it is first needed. It ends when all clones are gone and their last work
+/// is done.
+#[derive(Clone, Debug)]
+pub(crate) struct Background {
+    jobs: Arc<OnceLock<mpsc::UnboundedSender<Job>>>,
+    own_thread: bool,
+}
+
+/// The work was not done: the thread could not be started, or the work panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("the background thread did not do its work: it could not be started, or has panicked")]
+pub(crate) struct NotDone;
+
+impl Background {
+    /// With a thread of its own; or, where `own_thread` is false, on the runtime of whoever needs it
+    /// first.
+    pub(crate) fn new(own_thread: bool) -> Self {
+        Self {
+            jobs: Arc::default(),
+            own_thread,
+        }
+    }
+
+    /// Has work done, whatever becomes of the caller.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let jobs = self.jobs.get_or_init(|| {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            start(receiver, self.own_thread);
+            sender
+        });
+        if jobs.send(Box::pin(work)).is_err() {
+            tracing::error!("the background thread is gone; its work is not done");
+        }
+    }
+
+    /// Has work done and gives its result. If the caller does not wait for it, it is done all the
+    /// same.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, NotDone> {
+        let (sender, receiver) = oneshot::channel();
+        self.spawn(async move {
+            let _ = sender.send(work.await);
+        });
+        receiver.await.map_err(|_| NotDone)
+    }
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        Self::new(true)
+    }
+}
+
+fn start(receiver: mpsc::UnboundedReceiver<Job>, own_thread: bool) {
+    if !own_thread {
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(serve(receiver))),
+            Err(error) => tracing::error!(%error, "no runtime for background work"),
+        }
+        return;
+    }
+    let started = std::thread::Builder::new()
+        .name("pgmutex".to_owned())
+        .spawn(
+            move || match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(serve(receiver)),
+                Err(error) => tracing::error!(%error, "no runtime for background work"),
+            },
+        );
+    if let Err(error) = started {
+        tracing::error!(%error, "no thread for background work");
+    }
+}
+
+async fn serve(mut receiver: mpsc::UnboundedReceiver<Job>) {
+    let mut jobs = JoinSet::new();
+    loop {
+        tokio::select! {
+            job = receiver.recv() => match job {
+                Some(job) => drop(jobs.spawn(job)),
+                None => break,
+            },
+            Some(_) = jobs.join_next(), if !jobs.is_empty() => {}
+        }
+    }
+    let _ = timeout(DRAIN, async { while jobs.join_next().await.is_some() {} }).await;
+}

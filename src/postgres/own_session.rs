@@ -1,0 +1,290 @@
+//! The one database session that a process keeps for itself: it listens, it keeps holds alive that
+//! are attached to it, and it carries the heartbeats. It lives on the background thread.
+
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Mutex, watch},
+    time::{sleep, timeout},
+};
+
+use super::{
+    Repository,
+    dedicated::{Dedicated, Heard, Way},
+    in_words::InWords,
+};
+use crate::{
+    backend::{Attachment, TrustWindow},
+    background::Background,
+    domain::Error,
+};
+
+/// How often the session is asked whether it is still there.
+const PING: Duration = Duration::from_secs(2);
+
+/// How long it is trusted after it was last asked with success. The server gives up a client that is
+/// cut off after 10 seconds (`attach_session` sets that), never earlier: by then this side has
+/// given up.
+const TRUST: Duration = Duration::from_secs(8);
+
+/// How long opening it may take, and how soon after a failure it is tried again.
+const OPENING: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Opens the session when it is first needed, and again when it is lost.
+#[derive(Debug)]
+pub(super) struct OwnSession {
+    way: Way,
+    repository: Repository,
+    background: Background,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug, Default)]
+enum Current {
+    #[default]
+    Never,
+    Open(Arc<Session>),
+    /// There is a pooler in between that lends its sessions: there can be none of our own.
+    Impossible(String),
+    Failed {
+        at: Instant,
+        reason: String,
+        instead_of: Option<i64>,
+    },
+}
+
+/// An open session.
+pub(super) struct Session {
+    connection: Dedicated,
+    /// Its number: the advisory key it holds, and the name of its channel.
+    pub(super) number: i64,
+    /// Whether notifications are heard.
+    pub(super) listens: bool,
+    process_id: i32,
+    trusted: Arc<TrustWindow>,
+    ended: watch::Sender<bool>,
+}
+
+impl OwnSession {
+    pub(super) fn new(way: Way, repository: Repository, background: Background) -> Self {
+        Self {
+            way,
+            repository,
+            background,
+            current: Mutex::default(),
+        }
+    }
+
+    pub(super) fn background(&self) -> &Background {
+        &self.background
+    }
+
+    /// The session, opened if need be.
+    ///
+    /// # Errors
+    /// [`Error::NoSession`] if there can be none, [`Error::Unavailable`] if there is none now.
+    pub(super) async fn get(self: &Arc<Self>, heard: Heard) -> Result<Arc<Session>, Error> {
+        let this = Arc::clone(self);
+        // A caller that gives up must not leave the session half open.
+        let opened = self.background.run(async move { this.open(heard).await });
+        opened.await.unwrap_or_else(|error| {
+            Err(Error::Unavailable {
+                source: error.into(),
+            })
+        })
+    }
+
+    async fn open(&self, heard: Heard) -> Result<Arc<Session>, Error> {
+        let mut current = self.current.lock().await;
+        let instead_of = match &*current {
+            Current::Open(session) if !session.has_ended() => return Ok(Arc::clone(session)),
+            Current::Open(session) => Some(session.number),
+            Current::Impossible(reason) => {
+                return Err(Error::NoSession {
+                    reason: reason.clone(),
+                });
+            }
+            Current::Failed { at, reason, .. } if at.elapsed() < PAUSE => {
+                return Err(Error::Unavailable {
+                    source: reason.clone().into(),
+                });
+            }
+            Current::Failed { instead_of, .. } => *instead_of,
+            Current::Never => None,
+        };
+        let opening = Session::open(&self.way, &self.repository, heard, instead_of);
+        let opened = match timeout(OPENING, opening).await {
+            Ok(opened) => opened,
+            Err(elapsed) => Err(Error::Unavailable {
+                source: elapsed.into(),
+            }),
+        };
+        match opened {
+            Ok(session) => {
+                let session = Arc::new(session);
+                self.background.spawn(watch_over(
+                    Arc::downgrade(&session),
+                    session.connection.ended(),
+                ));
+                *current = Current::Open(Arc::clone(&session));
+                Ok(session)
+            }
+            Err(error) => {
+                *current = match &error {
+                    Error::NoSession { reason } => Current::Impossible(reason.clone()),
+                    error => Current::Failed {
+                        at: Instant::now(),
+                        reason: error.to_string(),
+                        instead_of,
+                    },
+                };
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Session {
+    async fn open(
+        way: &Way,
+        repository: &Repository,
+        heard: Heard,
+        instead_of: Option<i64>,
+    ) -> Result<Self, Error> {
+        let unavailable = |error| Error::Unavailable {
+            source: InWords::boxed(error),
+        };
+        let connection = way.open(heard).await.map_err(unavailable)?;
+        let process_id = repository.process_id(&*connection).await?;
+        refuse_lent_session(way, repository, &connection, process_id).await?;
+        let asked = Instant::now();
+        let number = repository
+            .attach_session(&*connection, way.hears(), instead_of)
+            .await?;
+        Ok(Self {
+            connection,
+            number,
+            listens: way.hears(),
+            process_id,
+            trusted: Arc::new(TrustWindow::new(asked, TRUST)),
+            ended: watch::Sender::new(false),
+        })
+    }
+
+    pub(super) fn client(&self) -> &tokio_postgres::Client {
+        &self.connection
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        *self.ended.borrow() || self.trusted.is_over() || self.connection.is_closed()
+    }
+
+    /// Returns when it has ended.
+    pub(super) async fn ended(&self) {
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    pub(super) fn attachment(&self) -> Attachment {
+        Attachment::new(
+            self.number.unsigned_abs(),
+            Arc::clone(&self.trusted),
+            self.ended.subscribe(),
+        )
+    }
+
+    /// Asks whether the session is still there, and still the same.
+    async fn ping(&self, repository_row: &str) -> Result<(), String> {
+        let asked = Instant::now();
+        let answer = timeout(PING * 2, self.connection.query_typed(repository_row, &[])).await;
+        let rows = answer
+            .map_err(|elapsed| elapsed.to_string())?
+            .map_err(|error| error.to_string())?;
+        let process_id: Option<i32> = rows.first().and_then(|row| row.try_get(0).ok());
+        if process_id != Some(self.process_id) {
+            return Err("a pooler has lent the connection another session".to_owned());
+        }
+        self.trusted.extend(asked, TRUST);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("number", &self.number)
+            .field("listens", &self.listens)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says when the session has ended: when the connection says so, when it cannot be trusted any more,
+/// or when it turns out to be another.
+async fn watch_over(session: Weak<Session>, ended: impl Future<Output = ()>) {
+    let mut ended = std::pin::pin!(ended);
+    let reason = loop {
+        tokio::select! {
+            () = &mut ended => break "the connection has ended".to_owned(),
+            () = sleep(PING) => {}
+        }
+        let Some(session) = session.upgrade() else {
+            return;
+        };
+        if session.connection.is_closed() {
+            break "the connection has ended".to_owned();
+        }
+        match session.ping(Repository::PROCESS_ID).await {
+            Ok(()) => {}
+            Err(reason) if session.trusted.is_over() || session.connection.is_closed() => {
+                break reason;
+            }
+            Err(reason) if reason.starts_with("a pooler") => break reason,
+            Err(reason) => tracing::debug!(%reason, "own session does not answer"),
+        }
+    };
+    if let Some(session) = session.upgrade() {
+        tracing::warn!(%reason, "own session lost; what is attached to it is over");
+        session.ended.send_replace(true);
+    }
+}
+
+/// A pooler in transaction mode lends a session to whoever begins a transaction: what one connection
+/// was lent a moment ago, the next one may have now. PgBouncer lends the session last given back
+/// first, so the second connection meets the first one's; failing that, the first one is lent
+/// another while the second keeps its own. What is missed here shows at the next ping.
+async fn refuse_lent_session(
+    way: &Way,
+    repository: &Repository,
+    connection: &Dedicated,
+    process_id: i32,
+) -> Result<(), Error> {
+    let second = match way.open(Arc::new(|_| {})).await {
+        Ok(second) => second,
+        Err(error) => {
+            tracing::debug!(%error, "no second connection to look for a pooler with");
+            return Ok(());
+        }
+    };
+    let mut second = second;
+    let client = match &mut second {
+        Dedicated::Direct(client, _) => client,
+        Dedicated::AsThePool(wrapper) => &mut **wrapper,
+    };
+    let unavailable = |error| Error::Unavailable {
+        source: InWords::boxed(error),
+    };
+    let transaction = client.transaction().await.map_err(unavailable)?;
+    let lent_to_the_second = repository.process_id(&transaction).await?;
+    let lent_to_the_first = repository.process_id(&**connection).await?;
+    transaction.rollback().await.map_err(unavailable)?;
+    if lent_to_the_second == process_id || lent_to_the_first != process_id {
+        return Err(Error::NoSession {
+            reason: "there is a pooler in transaction mode in between, which lends its sessions"
+                .to_owned(),
+        });
+    }
+    Ok(())
+}

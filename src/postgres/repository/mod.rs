@@ -1,0 +1,116 @@
+mod one;
+mod several;
+mod waiting;
+
+use tokio_postgres::GenericClient;
+
+use super::{
+    SchemaName,
+    call::Call,
+    row::{HOLD_COLUMNS, Outcome},
+};
+use crate::domain::MutexId;
+
+/// The SQL functions as typed Rust functions: one each, under one name.
+///
+/// Every function takes the client to run on, so it works on a pooled client and inside a caller's
+/// transaction alike. Each is one statement and one round trip; statements are unnamed and typed,
+/// which poolers in transaction mode can carry.
+///
+/// Nothing is retried here and no transaction is begun.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    schema: SchemaName,
+    capture: String,
+    refresh: String,
+    release: String,
+    request: String,
+    list: String,
+    list_count: String,
+    evict: String,
+    fence: String,
+    force_release: String,
+    sweep: String,
+    ensure_generation: String,
+    capture_each: String,
+    capture_all: String,
+    release_each: String,
+    release_owner: String,
+    leave_line: String,
+    keep: String,
+    attach_session: String,
+    look_at_lines: String,
+}
+
+impl Repository {
+    /// The functions in this schema.
+    pub fn new(schema: SchemaName) -> Self {
+        let in_schema = schema.quoted();
+        let outcome = Outcome::columns();
+        let arguments = |count: usize| {
+            let places: Vec<String> = (1..=count).map(|place| format!("${place}")).collect();
+            places.join(", ")
+        };
+        let decide = |function: &str, count: usize| {
+            format!(
+                "select {outcome} from {in_schema}.{function}({})",
+                arguments(count)
+            )
+        };
+        Self {
+            capture: decide("capture", 16),
+            refresh: decide("refresh", 6),
+            release: decide("release", 6),
+            request: decide("request", 4),
+            evict: decide("evict", 4),
+            force_release: decide("force_release", 5),
+            fence: format!("select 1 from {in_schema}.fence({})", arguments(4)),
+            list: format!(
+                "select {HOLD_COLUMNS} from {in_schema}.list({})",
+                arguments(15)
+            ),
+            list_count: format!("select {in_schema}.list_count({})", arguments(9)),
+            sweep: format!("select {in_schema}.sweep()"),
+            ensure_generation: format!("select {in_schema}.ensure_generation()"),
+            capture_each: format!("select {outcome} from {in_schema}.capture_each($1::jsonb)"),
+            capture_all: format!(
+                "select {outcome} from {in_schema}.capture_all($1::jsonb, '{{}}', $2, $3, $4)"
+            ),
+            release_each: format!(
+                "select {outcome} from {in_schema}.release_each($1::jsonb, '{{}}', $2)"
+            ),
+            release_owner: decide("release_owner", 1),
+            leave_line: format!("select {in_schema}.leave_line({})", arguments(4)),
+            keep: format!(
+                "select fencing_token, outcome from {in_schema}.keep({})",
+                arguments(4)
+            ),
+            attach_session: format!("select {in_schema}.attach_session({})", arguments(2)),
+            look_at_lines: format!(
+                "select ticket, is_my_turn, extract(epoch from look_again_in)::float8 from {in_schema}.look_at_lines({})",
+                arguments(3)
+            ),
+            schema,
+        }
+    }
+
+    /// The schema.
+    pub fn schema(&self) -> &SchemaName {
+        &self.schema
+    }
+
+    fn call<'a, C: GenericClient + Sync>(
+        &'a self,
+        client: &'a C,
+        operation: &'static str,
+        id: Option<&'a MutexId>,
+    ) -> Call<'a, C> {
+        Call {
+            client,
+            schema: &self.schema,
+            operation,
+            id,
+            token: None,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{sleep, timeout};
+
+use super::{
+    PostgresBackend,
+    dedicated::Heard,
+    lines::{Lines, Look, Pace},
+    operation::LookAtLines,
+    own_session::{OwnSession, Session},
+};
+use crate::domain::Error;
+
+/// How long a look at the lines may take.
+const LOOKING: Duration = Duration::from_secs(5);
+
+/// How long to pause after a look that failed.
+const AFTER_A_FAILURE: Duration = Duration::from_millis(250);
+
+/// Every so many looks the tickets themselves are compared too.
+const COMPARE: u32 = 5;
+
+/// Where the requests of this process wait: its tickets, and its session if it can have one.
+#[derive(Clone, Debug)]
+pub(super) struct WaitingRoom {
+    own: Arc<OwnSession>,
+    lines: Arc<Lines>,
+    /// By what the process is known while it has no session.
+    number_without_session: i64,
+}
+
+impl WaitingRoom {
+    pub(super) fn new(own: OwnSession) -> Self {
+        Self {
+            own: Arc::new(own),
+            lines: Arc::default(),
+            number_without_session: random_number(),
+        }
+    }
+
+    /// The session of the process.
+    pub(super) async fn session(&self) -> Result<Arc<Session>, Error> {
+        let lines = Arc::clone(&self.lines);
+        let heard: Heard = Arc::new(move |payload| {
+            if let Ok(ticket) = payload.parse() {
+                lines.wake(ticket);
+            }
+        });
+        self.own.get(heard).await
+    }
+
+    /// By what number the process waits.
+    pub(super) async fn listener(&self) -> i64 {
+        match self.session().await {
+            Ok(session) => session.number,
+            Err(_) => self.number_without_session,
+        }
+    }
+
+    /// Returns when it is worth asking again with this ticket.
+    pub(super) async fn turn(&self, backend: &PostgresBackend, ticket: i64) {
+        let turn = self.lines.wait(ticket, || {
+            self.own.background().spawn(watch(backend.clone()));
+        });
+        turn.come().await;
+    }
+
+    async fn look(
+        &self,
+        backend: &PostgresBackend,
+        session: Option<&Session>,
+        tickets: Option<&[i64]>,
+    ) -> Result<Vec<Look>, Error> {
+        let Some(session) = session else {
+            let listener = self.number_without_session;
+            return backend.call(LookAtLines { listener, tickets }).await;
+        };
+        let (client, number) = (session.client(), session.number);
+        let looking = backend
+            .repository()
+            .look_at_lines(client, number, session.listens, tickets);
+        timeout(LOOKING, looking).await.unwrap_or_else(|elapsed| {
+            Err(Error::Unavailable {
+                source: elapsed.into(),
+            })
+        })
+    }
+}
+
+/// Looks at the lines for as long as someone waits.
+async fn watch(backend: PostgresBackend) {
+    let room = backend.waiting();
+    let mut pace = Pace::new(false);
+    let mut known_as = None;
+    let mut looks_to_comparison = 0;
+    while room.lines.go_on() {
+        let session = room.session().await.ok();
+        let number = session.as_ref().map(|session| session.number);
+        if known_as != Some(number) {
+            known_as = Some(number);
+            looks_to_comparison = 0;
+            pace = Pace::new(session.as_ref().is_some_and(|session| session.listens));
+        }
+        let tickets = (looks_to_comparison == 0).then(|| room.lines.tickets());
+        let looked = room
+            .look(&backend, session.as_deref(), tickets.as_deref())
+            .await;
+        let pause = match looked {
+            Ok(looks) => {
+                looks_to_comparison = (looks_to_comparison + COMPARE - 1) % COMPARE;
+                for look in looks.iter().filter(|look| look.is_my_turn) {
+                    room.lines.wake(look.ticket);
+                }
+                pace.after(&looks)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the lines could not be looked at");
+                looks_to_comparison = 0;
+                AFTER_A_FAILURE
+            }
+        };
+        let ended = async {
+            match &session {
+                Some(session) => session.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = ended => {}
+            () = room.lines.added() => {
+                let soon = pace.after_an_addition().min(pause);
+                sleep(soon).await;
+            }
+        }
+    }
+}
+
+/// As `attach_session` makes one.
+fn random_number() -> i64 {
+    i64::from_ne_bytes(crate::random::bytes()) & ((1 << 59) - 1)
+}
