@@ -144,7 +144,6 @@ begin
             update hold h
             set permit = wants_permit, permits = capture.permits, captured_since = decided_at,
                 fencing_token = case when wants_permit = 0 then draw_fencing_token() else h.fencing_token end,
-                held_since = case when wants_permit = 0 then decided_at else h.held_since end,
                 status_data = coalesce(nullif(capture.status_data, ''), h.status_data),
                 auto_release_rule = case when keeps_rule then h.auto_release_rule else rule end,
                 auto_release_config = case when keeps_rule then h.auto_release_config else config end

@@ -4,11 +4,14 @@ mod backend;
 mod background;
 mod current_owner;
 mod domain;
+mod guard;
 mod mutexes;
+mod observe;
 mod postgres;
 #[cfg(all(unix, feature = "private-server"))]
 pub mod private_server;
 mod random;
+mod rules;
 mod session;
 
 pub use backend::{
@@ -21,6 +24,10 @@ pub use domain::{
     Access, AutoRelease, AutoReleaseRule, CaptureOutcome, Captured, Error, Evicted, FencingToken,
     ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition,
     Released, Result,
+};
+pub use guard::{
+    AtOnce, Guard, GuardParts, GuardState, Leader, Leadership, Lock, LockAll, TryLock, TryLocked,
+    Upgrade, Waiting,
 };
 pub use mutexes::{
     Capture, ForceRelease, InTransaction, Mutexes, MutexesBuilder, Refresh, Release,

@@ -309,8 +309,8 @@ waiting as
 
 -- functions ---
 
--- Gives this database session a number that holds under the rule connection can name: they are over when the session ends. With listen => true it also listens on channel pgmutex_<number>. For a connection of one's own, not one that a pooler lends.
-CREATE OR REPLACE FUNCTION pgmutex.attach_session(listen boolean DEFAULT false)
+-- Gives this database session a number that holds under the rule connection can name: they are over when the session ends. With listen => true it also listens on channel pgmutex_<number>. instead_of names a session that was lost, whose places in line go over to this one; its holds do not. For a connection of one's own, not one that a pooler lends.
+CREATE OR REPLACE FUNCTION pgmutex.attach_session(listen boolean DEFAULT false, instead_of bigint DEFAULT NULL::bigint)
  RETURNS bigint
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -332,13 +332,21 @@ begin
     -- middle of a reply), one that dies in the middle of a query after 1.
     perform set_config(s.name, wanted.setting, false)
     from (values ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),
-                 ('tcp_user_timeout', '10000'), ('idle_session_timeout', '0')) wanted (name, setting)
+                 ('tcp_user_timeout', '10000'), ('idle_session_timeout', '0'),
+                 ('default_transaction_isolation', 'read committed')) wanted (name, setting)
     join pg_settings s on s.name = wanted.name;
     begin
         perform set_config(s.name, '1000', false) from pg_settings s where s.name = 'client_connection_check_interval';
     exception when others then
         null;  -- a platform without the means; the keepalives remain
     end;
+    -- The places in line of a session that was lost. Whoever has met them there and is removing them keeps them.
+    insert into mutex_listener (listener, has_session) values (number, attach_session.listen);
+    update mutex_waiter w set listener = number
+    where (w.mutex_group, w.mutex_mode, w.mutex_id, w.ticket) in (
+        select lost.mutex_group, lost.mutex_mode, lost.mutex_id, lost.ticket from mutex_waiter lost
+        where lost.listener = attach_session.instead_of
+        for update skip locked);
     return number;
 end
 $function$
@@ -493,7 +501,6 @@ begin
             update hold h
             set permit = wants_permit, permits = capture.permits, captured_since = decided_at,
                 fencing_token = case when wants_permit = 0 then draw_fencing_token() else h.fencing_token end,
-                held_since = case when wants_permit = 0 then decided_at else h.held_since end,
                 status_data = coalesce(nullif(capture.status_data, ''), h.status_data),
                 auto_release_rule = case when keeps_rule then h.auto_release_rule else rule end,
                 auto_release_config = case when keeps_rule then h.auto_release_config else config end
@@ -1291,7 +1298,7 @@ begin
     insert into mutex_listener as l (listener, has_session) values (look_at_lines.listener, look_at_lines.has_session)
     on conflict on constraint mutex_listener_pkey do update
     set seen_at = clock_timestamp(), has_session = look_at_lines.has_session
-    where l.seen_at < clock_timestamp() - interval '2 seconds' or l.has_session <> look_at_lines.has_session;
+    where l.seen_at < clock_timestamp() - interval '500 milliseconds' or l.has_session <> look_at_lines.has_session;
 
     return query
     select head.ticket,
@@ -1828,7 +1835,7 @@ begin
 end
 $function$
 
--- Whether a waiter need not be waited for: its process has ended, or has not asked for 15 seconds (it may be stopped, or cut off).
+-- Whether a waiter need not be waited for: its process has not asked for 15 seconds (it may be stopped, or cut off), or for 3 while its database session is gone (it may be connecting again).
 CREATE OR REPLACE FUNCTION pgmutex.waiter_is_gone(listener bigint, seen_at timestamp with time zone)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -1838,13 +1845,14 @@ declare
     process_has_session boolean;
     process_seen_at     timestamptz := waiter_is_gone.seen_at;
     patience constant   interval := interval '15 seconds';
+    reconnect constant  interval := interval '3 seconds';
 begin
     if waiter_is_gone.listener is not null then
         select l.has_session, l.seen_at into process_has_session, process_seen_at
         from mutex_listener l where l.listener = waiter_is_gone.listener;
         if not found then
             return true;
-        elsif process_has_session and session_is_gone(waiter_is_gone.listener::text) then
+        elsif process_has_session and process_seen_at < clock_timestamp() - reconnect and session_is_gone(waiter_is_gone.listener::text) then
             return true;
         end if;
     end if;

@@ -39,7 +39,7 @@ impl Attachment {
 
     /// Returns when the session must be taken for gone.
     pub async fn ended(&mut self) {
-        // A sender that is gone has nothing to say about a session that is still there.
+        // An error: the session was closed, and so it has ended.
         let _ = self.ended.wait_for(|ended| *ended).await;
     }
 }

@@ -151,6 +151,18 @@ impl MutexOwner {
         }
     }
 
+    /// The same person under a session id that nobody else has, which begins with this one's if
+    /// there is room.
+    pub(crate) fn set_apart(mut self, suffix: &str) -> Self {
+        let together = self.session_id.len() + 1 + suffix.len();
+        self.session_id = if together <= limits::OWNER_SESSION {
+            format!("{}#{suffix}", self.session_id)
+        } else {
+            suffix.to_owned()
+        };
+        self
+    }
+
     /// The identity.
     pub fn session_id(&self) -> &str {
         &self.session_id

@@ -1,10 +1,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Mutexes, Parts, Routes, Rules};
+use super::{Mutexes, Parts, Routes};
 use crate::{
     backend::MutexBackend,
+    background::Background,
     domain::{AutoReleaseRule, Error, Result},
-    postgres::{Pool, PostgresBackend, PostgresSettings, SchemaName, pool_for_url},
+    postgres::{Pool, PostgresBackend, PostgresSettings, SchemaName, Way, pool_for_url},
+    rules::Rules,
 };
 
 /// Puts [`Mutexes`] together.
@@ -27,6 +29,8 @@ pub struct MutexesBuilder {
     settings: PostgresSettings,
     by_group: BTreeMap<String, Arc<dyn MutexBackend>>,
     rules: Rules,
+    direct: Option<Way>,
+    on_the_callers_runtime: bool,
 }
 
 impl MutexesBuilder {
@@ -49,6 +53,26 @@ impl MutexesBuilder {
         self
     }
 
+    /// A URL that leads straight to the server, for the one connection that listens and that holds
+    /// can be attached to. Default: the URL given to [`connect`](Self::connect). Say it where that
+    /// one leads through a pooler, or where [`pool`](Self::pool) is used: without it waiting works
+    /// by asking again in short intervals.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`].
+    pub fn direct_url(mut self, url: &str) -> Result<Self> {
+        self.direct = Some(Way::direct(url)?);
+        Ok(self)
+    }
+
+    /// Whether heartbeats, waiting and releasing go on on a thread of the library's own, which is
+    /// the default: then blocking code of the application's does not end its holds. Without it they
+    /// go on on the runtime of whoever first needs them.
+    pub fn background_thread(mut self, own_thread: bool) -> Self {
+        self.on_the_callers_runtime = !own_thread;
+        self
+    }
+
     /// Keeps the mutexes of this group in another backend.
     pub fn route(mut self, group: impl Into<String>, backend: impl MutexBackend + 'static) -> Self {
         self.by_group.insert(group.into(), Arc::new(backend));
@@ -66,7 +90,10 @@ impl MutexesBuilder {
     ///
     /// # Errors
     /// As [`Mutexes::connect`].
-    pub async fn connect(self, url: &str) -> Result<Mutexes> {
+    pub async fn connect(mut self, url: &str) -> Result<Mutexes> {
+        if self.direct.is_none() {
+            self = self.direct_url(url)?;
+        }
         let mutexes = self.pool(pool_for_url(url)?);
         match mutexes.verify().await {
             Ok(()) | Err(Error::NotMigrated { .. }) => Ok(mutexes),
@@ -75,24 +102,34 @@ impl MutexesBuilder {
     }
 
     /// Uses this pool, which completes the building: see [`Mutexes::new`].
-    pub fn pool(self, pool: Pool) -> Mutexes {
-        let postgres = PostgresBackend::new(pool, self.schema.clone(), self.settings.clone());
+    pub fn pool(mut self, pool: Pool) -> Mutexes {
+        let background = Background::new(!self.on_the_callers_runtime);
+        let (schema, settings) = (self.schema.clone(), self.settings.clone());
+        let direct = self.direct.take();
+        let postgres = PostgresBackend::on(pool, schema, settings, direct, background.clone());
         let default = Arc::new(postgres.clone());
-        self.with(Some(postgres), default)
+        self.with(Some(postgres), default, background)
     }
 
     /// Uses another backend by default, and no PostgreSQL, which completes the building: for tests of an application without a
     /// database.
     pub fn backend(self, backend: impl MutexBackend + 'static) -> Mutexes {
-        self.with(None, Arc::new(backend))
+        let background = Background::new(!self.on_the_callers_runtime);
+        self.with(None, Arc::new(backend), background)
     }
 
-    fn with(self, postgres: Option<PostgresBackend>, default: Arc<dyn MutexBackend>) -> Mutexes {
+    fn with(
+        self,
+        postgres: Option<PostgresBackend>,
+        default: Arc<dyn MutexBackend>,
+        background: Background,
+    ) -> Mutexes {
         Mutexes {
             parts: Arc::new(Parts {
                 postgres,
-                routes: Routes::new(default, self.by_group),
-                rules: self.rules,
+                routes: Routes::new(default, self.by_group, &background),
+                rules: Arc::new(self.rules),
+                background,
             }),
         }
     }

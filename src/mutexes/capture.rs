@@ -2,7 +2,6 @@ use std::{future::IntoFuture, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::rules::Rules;
 use crate::{
     backend::{BackendFuture, CaptureRequest, MutexBackend},
     current_owner::current_owner,
@@ -10,6 +9,7 @@ use crate::{
         Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, MutexId, MutexOwner, Result,
         check_status_data,
     },
+    rules::Rules,
 };
 
 /// How often a capture evicts holds under custom rules before it takes busy for an answer: others

@@ -7,7 +7,6 @@ mod in_transaction;
 mod refresh;
 mod release;
 mod routes;
-mod rules;
 
 use std::sync::Arc;
 
@@ -17,14 +16,16 @@ pub use in_transaction::InTransaction;
 pub use refresh::Refresh;
 pub use release::{ForceRelease, Release};
 
+use crate::rules::Rules;
 use crate::{
     backend::{MutexBackend, StateRequest},
+    background::Background,
     current_owner::current_owner,
-    domain::{Error, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result},
+    domain::{Access, Error, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result},
+    guard::{self, Guard, GuardParts, Leader, Lock, LockAll, TryLock, Ward},
     postgres::{MigrationReport, Pool, PostgresBackend, SchemaStatus, Transaction},
 };
 use routes::Routes;
-use rules::Rules;
 
 /// The mutexes of an application: the way in to everything else. Cheap to clone; clones share
 /// everything.
@@ -65,7 +66,8 @@ pub struct Mutexes {
 struct Parts {
     postgres: Option<PostgresBackend>,
     routes: Routes,
-    rules: Rules,
+    rules: Arc<Rules>,
+    background: Background,
 }
 
 impl Mutexes {
@@ -172,6 +174,118 @@ impl Mutexes {
         Release::new(self.backend(id), id)
     }
 
+    /// Waits in line for a mutex, and gives a guard that keeps it alive until it is released or
+    /// dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(mutexes: pgmutex::Mutexes) -> Result<(), pgmutex::Error> {
+    /// # use std::time::Duration;
+    /// # let id = pgmutex::MutexId::new("reports", "write", "2026-11")?;
+    /// let guard = mutexes.lock(&id).wait(Duration::from_secs(10)).await?;
+    /// // … as long as it takes …
+    /// guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Whoever came first is served first; also a capture that does not wait cannot pass. The guard
+    /// is an owner of its own: two guards exclude each other, whoever they are for.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if it took longer than [`wait`](Lock::wait) allows;
+    /// [`Error::WaitCircle`] if it could never come to an end; those of
+    /// [`capture`](Self::capture).
+    pub fn lock(&self, id: &MutexId) -> Lock {
+        Lock::new(self.ward(id), id, Access::Exclusive)
+    }
+
+    /// As [`lock`](Self::lock), without waiting: that it is busy is an answer.
+    ///
+    /// ```no_run
+    /// # async fn example(mutexes: pgmutex::Mutexes) -> Result<(), pgmutex::Error> {
+    /// # let id = pgmutex::MutexId::new("reports", "write", "2026-11")?;
+    /// use pgmutex::TryLocked;
+    ///
+    /// match mutexes.try_lock(&id).await? {
+    ///     TryLocked::Locked(guard) => guard.with(async |_| println!("mine")).await,
+    ///     TryLocked::Busy(holder) => println!("{} has it", holder.owner),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_lock(&self, id: &MutexId) -> TryLock {
+        Lock::new(self.ward(id), id, Access::Exclusive)
+    }
+
+    /// Shares a mutex with other readers: a read/write lock's reader. Readers that come after a
+    /// writer in line wait for it.
+    pub fn read(&self, id: &MutexId) -> Lock {
+        Lock::new(self.ward(id), id, Access::shared())
+    }
+
+    /// As [`read`](Self::read), without waiting.
+    pub fn try_read(&self, id: &MutexId) -> TryLock {
+        Lock::new(self.ward(id), id, Access::shared())
+    }
+
+    /// Has a mutex alone: a read/write lock's writer. Another name for [`lock`](Self::lock).
+    pub fn write(&self, id: &MutexId) -> Lock {
+        self.lock(id)
+    }
+
+    /// Takes one of this many permits: a counting semaphore. All who use it should say the same
+    /// number; if they do not, the smallest that one of the holders or the asker says counts.
+    pub fn acquire(&self, id: &MutexId, permits: u32) -> Lock {
+        Lock::new(self.ward(id), id, Access::permit_of(permits))
+    }
+
+    /// As [`acquire`](Self::acquire), without waiting.
+    pub fn try_acquire(&self, id: &MutexId, permits: u32) -> TryLock {
+        Lock::new(self.ward(id), id, Access::permit_of(permits))
+    }
+
+    /// Locks several mutexes, all or none, in whatever order they are named: no two such calls can
+    /// wait for each other. It stands in all lines with one ticket, and holds nothing while it waits.
+    /// The guards are in the order of the ids.
+    ///
+    /// ```no_run
+    /// # async fn example(mutexes: pgmutex::Mutexes) -> Result<(), pgmutex::Error> {
+    /// use pgmutex::{Access, MutexId};
+    ///
+    /// let (from, to) = (MutexId::new("bank", "account", "1")?, MutexId::new("bank", "account", "2")?);
+    /// let guards = mutexes.lock_all([(&from, Access::Exclusive), (&to, Access::Exclusive)]).await?;
+    /// # drop(guards);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`lock`](Self::lock); [`Error::InvalidInput`] if a mutex is named twice, or if they
+    /// are not all kept in one backend.
+    pub fn lock_all<'i>(&self, ids: impl IntoIterator<Item = (&'i MutexId, Access)>) -> LockAll {
+        let wishes: Vec<(MutexId, Access)> = ids
+            .into_iter()
+            .map(|(id, access)| (id.clone(), access))
+            .collect();
+        LockAll::new(self.common_ward(wishes.iter().map(|(id, _)| id)), wishes)
+    }
+
+    /// Runs a task in one process at a time, of all that want to: see [`Leader::run`].
+    pub fn leader(&self, id: &MutexId) -> Leader {
+        let (ward, id) = (self.ward(id), id.clone());
+        Leader::new(move || Lock::new(ward.clone(), &id, Access::Exclusive))
+    }
+
+    /// Puts a guard on a hold whose guard was [taken off](Guard::into_parts), in this process or
+    /// another, and keeps it alive from now on. Two processes must not adopt the same hold: neither
+    /// would know of the other.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if the hold is over or gone.
+    pub async fn adopt(&self, parts: GuardParts) -> Result<Guard> {
+        guard::adopt(self.ward(&parts.id), parts).await
+    }
+
     /// Says how a mutex stands towards the current owner. A hold that is over is removed and counts
     /// as free.
     pub async fn request(&self, id: &MutexId) -> Result<MutexState> {
@@ -237,6 +351,46 @@ impl Mutexes {
 
     fn backend(&self, id: &MutexId) -> &dyn MutexBackend {
         self.parts.routes.of_group(id.group())
+    }
+
+    fn ward(&self, id: &MutexId) -> Ward {
+        let route = self.parts.routes.route(id.group());
+        let is_routed = self.parts.routes.is_routed(id.group());
+        let postgres = self.parts.postgres.as_ref().filter(|_| !is_routed);
+        Ward {
+            backend: Arc::clone(&route.backend),
+            keeper: route.keeper.clone(),
+            background: self.parts.background.clone(),
+            rules: Arc::clone(&self.parts.rules),
+            repository: postgres.map(|postgres| postgres.repository().clone()),
+        }
+    }
+
+    /// The ward of several mutexes, which must be kept in one backend: only there they can be
+    /// captured together.
+    fn common_ward<'i>(&self, ids: impl Iterator<Item = &'i MutexId>) -> Result<Ward> {
+        let mut common: Option<Ward> = None;
+        for id in ids {
+            let ward = self.ward(id);
+            match &common {
+                Some(first) if !Arc::ptr_eq(&first.backend, &ward.backend) => {
+                    return Err(Error::InvalidInput {
+                        field: "ids",
+                        reason: format!("{id} is kept in another backend than the first one"),
+                    });
+                }
+                Some(_) => {}
+                None => common = Some(ward),
+            }
+        }
+        match common {
+            Some(ward) => Ok(ward),
+            None => Ok(self.ward(&MutexId::from_row(
+                String::new(),
+                String::new(),
+                String::new(),
+            ))),
+        }
     }
 }
 

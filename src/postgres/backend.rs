@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::IsolationLevel;
 
 use super::{
-    MigrationReport, Repository, SchemaName, SchemaStatus, connect,
+    MigrationReport, Repository, SchemaName, SchemaStatus,
     dedicated::Way,
     in_words::{InWords, in_words},
     migrate,
@@ -88,8 +88,7 @@ impl PostgresBackend {
     /// connection of its own, by the pool's manager. That connection cannot hear notifications, so
     /// whoever waits asks again in short intervals; see [`with_direct_url`](Self::with_direct_url).
     pub fn new(pool: Pool, schema: SchemaName, settings: PostgresSettings) -> Self {
-        let way = Way::AsThePool(pool.clone());
-        Self::with_way(pool, schema, settings, way, Background::default())
+        Self::on(pool, schema, settings, None, Background::default())
     }
 
     /// The same, with a URL that leads straight to the server, past any pooler: for the connection
@@ -103,12 +102,12 @@ impl PostgresBackend {
         settings: PostgresSettings,
         direct_url: &str,
     ) -> Result<Self, Error> {
-        let way = connect::direct(direct_url)?;
-        Ok(Self::with_way(
+        let way = Way::direct(direct_url)?;
+        Ok(Self::on(
             pool,
             schema,
             settings,
-            way,
+            Some(way),
             Background::default(),
         ))
     }
@@ -117,23 +116,10 @@ impl PostgresBackend {
         pool: Pool,
         schema: SchemaName,
         settings: PostgresSettings,
-        direct_url: Option<&str>,
-        background: Background,
-    ) -> Result<Self, Error> {
-        let way = match direct_url {
-            Some(url) => connect::direct(url)?,
-            None => Way::AsThePool(pool.clone()),
-        };
-        Ok(Self::with_way(pool, schema, settings, way, background))
-    }
-
-    fn with_way(
-        pool: Pool,
-        schema: SchemaName,
-        settings: PostgresSettings,
-        way: Way,
+        direct: Option<Way>,
         background: Background,
     ) -> Self {
+        let way = direct.unwrap_or_else(|| Way::AsThePool(pool.clone()));
         let repository = Repository::new(schema);
         let own = OwnSession::new(way, repository.clone(), background);
         Self {

@@ -86,17 +86,19 @@ fn configured(rest: &str, demand: TlsDemand) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// The way of connections beside the pool, straight to the server of this URL.
-pub(super) fn direct(url: &str) -> Result<Way, Error> {
-    let (rest, tls) = split_off_tls(url)?;
-    let config = configured(&rest, tls.demand)?;
-    #[cfg(feature = "tls")]
-    if tls.demand != TlsDemand::Disable {
-        let tls = super::tls::connector(&tls)?;
-        return Ok(Way::Direct(Arc::new(OpenWith { config, tls })));
+impl Way {
+    /// Straight to the server of this URL.
+    pub(crate) fn direct(url: &str) -> Result<Self, Error> {
+        let (rest, tls) = split_off_tls(url)?;
+        let config = configured(&rest, tls.demand)?;
+        #[cfg(feature = "tls")]
+        if tls.demand != TlsDemand::Disable {
+            let tls = super::tls::connector(&tls)?;
+            return Ok(Self::Direct(Arc::new(OpenWith { config, tls })));
+        }
+        refuse_tls_that_is_not_built_in(&tls)?;
+        Ok(Self::Direct(Arc::new(OpenWith { config, tls: NoTls })))
     }
-    refuse_tls_that_is_not_built_in(&tls)?;
-    Ok(Way::Direct(Arc::new(OpenWith { config, tls: NoTls })))
 }
 
 fn manager(

@@ -11,13 +11,13 @@ use tokio_postgres::{
 };
 
 /// What is told of each notification: its payload.
-pub(super) type Heard = Arc<dyn Fn(&str) + Send + Sync>;
+pub(crate) type Heard = Arc<dyn Fn(&str) + Send + Sync>;
 
 type Opening<'a> =
     Pin<Box<dyn Future<Output = Result<(Client, watch::Receiver<bool>), Error>> + Send + 'a>>;
 
 /// A way to open connections whose notifications can be heard.
-pub(super) trait Open: Send + Sync {
+pub(crate) trait Open: Send + Sync {
     /// Opens one. Its task runs on the runtime of the caller; the receiver says when it has ended.
     fn open(&self, heard: Heard) -> Opening<'_>;
 }
@@ -62,7 +62,7 @@ where
 
 /// Where dedicated connections come from.
 #[derive(Clone)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// Straight to the server; notifications are heard.
     Direct(Arc<dyn Open>),
     /// As the pool's manager opens them, but outside of the pool's count; notifications are not

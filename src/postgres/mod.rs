@@ -29,4 +29,5 @@ pub use schema_name::SchemaName;
 pub use transaction::TransactionBackend;
 
 pub(crate) use deadpool_postgres::Pool;
+pub(crate) use dedicated::Way;
 pub(crate) use tokio_postgres::Transaction;

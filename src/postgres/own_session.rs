@@ -125,6 +125,7 @@ impl OwnSession {
         };
         match opened {
             Ok(session) => {
+                crate::observe::session_opened();
                 let session = Arc::new(session);
                 self.background.spawn(watch_over(
                     Arc::downgrade(&session),

@@ -363,6 +363,7 @@ async fn a_backend_evicts_no_hold_that_it_judges_itself() {
             let request = CaptureRequest {
                 id: mutex_id("m"),
                 owner: owner("ada"),
+                access: pgmutex::Access::Exclusive,
                 auto_release: Some(rule),
                 status_data: None,
             };

@@ -12,6 +12,7 @@ mod custom_rules;
 mod exclusion;
 mod fencing;
 mod foreign_rows;
+mod guards;
 mod interleavings;
 mod isolation;
 mod layers;

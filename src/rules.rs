@@ -1,3 +1,5 @@
+//! The auto-release rules of the application's own.
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
@@ -12,17 +14,17 @@ const PAGE_SIZE: u32 = 1000;
 
 /// The custom rules that this program knows, by their codes.
 #[derive(Debug, Default)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     by_code: BTreeMap<String, Arc<dyn AutoReleaseRule>>,
 }
 
 impl Rules {
-    pub(super) fn add(&mut self, rule: Arc<dyn AutoReleaseRule>) {
+    pub(crate) fn add(&mut self, rule: Arc<dyn AutoReleaseRule>) {
         self.by_code.insert(rule.code().to_owned(), rule);
     }
 
     /// Whether a custom rule known here has ended this hold.
-    pub(super) fn have_ended(&self, mutex: &Mutex, now: DateTime<Utc>) -> bool {
+    pub(crate) fn have_ended(&self, mutex: &Mutex, now: DateTime<Utc>) -> bool {
         match &mutex.auto_release {
             AutoRelease::Custom { code, .. } => self
                 .by_code
@@ -33,7 +35,7 @@ impl Rules {
     }
 
     /// Evicts the holds that custom rules have ended, and says how many.
-    pub(super) async fn sweep(&self, backend: &dyn MutexBackend) -> Result<u64> {
+    pub(crate) async fn sweep(&self, backend: &dyn MutexBackend) -> Result<u64> {
         let mut swept = 0;
         for code in self.by_code.keys() {
             let mut query = MutexQuery::all()

@@ -1,0 +1,434 @@
+//! Waiting for mutexes, on the background thread: whatever becomes of the one who asked, nothing it
+//! asked for stays behind.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{sleep, sleep_until, timeout_at},
+};
+use tracing::Instrument;
+
+use super::Ward;
+use crate::{
+    backend::{
+        Attachment, BackendFuture, CaptureAllRequest, CapturedAll, MutexBackend, ReleaseRequest,
+    },
+    domain::{
+        CaptureOutcome, Captured, Error, Evicted, FencingToken, Mutex, MutexId, MutexOwner, Result,
+    },
+    observe,
+};
+
+/// How often holds under custom rules are evicted before busy is taken for an answer.
+const MOST_EVICTIONS: usize = 3;
+
+/// How long the one who asks gives the background thread to say that the time is up.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Between two attempts while the database does not answer.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long giving back is tried, where nobody waits for it.
+const GIVING_BACK: Duration = Duration::from_secs(30);
+
+/// Whether to wait, and for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Busy is an answer.
+    Not,
+    /// For this long at most.
+    AtMost(Duration),
+    /// Until it is free.
+    #[default]
+    Forever,
+}
+
+/// What was asked for, made anew for each attempt: the session of an attachment may be another by
+/// then.
+pub(crate) type Request = Arc<
+    dyn Fn(
+            Arc<dyn MutexBackend>,
+        ) -> BackendFuture<'static, (CaptureAllRequest, Vec<Option<Attachment>>)>
+        + Send
+        + Sync,
+>;
+
+/// Holds that were captured, in the order of the request.
+pub(crate) struct Acquired {
+    pub(crate) holds: Vec<(Captured, Option<Attachment>)>,
+    /// When the call that captured them was made.
+    pub(crate) asked: Instant,
+}
+
+/// Who asks for what.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub(crate) ids: Vec<MutexId>,
+    pub(crate) owner: MutexOwner,
+    /// Whether nobody else uses this owner: then whatever it holds or waits for was asked for here.
+    pub(crate) is_its_own: bool,
+}
+
+impl Wait {
+    fn deadline(self, began: Instant) -> Option<Instant> {
+        match self {
+            Self::AtMost(time) => began.checked_add(time),
+            Self::Not | Self::Forever => None,
+        }
+    }
+}
+
+/// Captures, after waiting if need be. Dropping the future gives up, and gives back.
+pub(crate) async fn acquire(
+    ward: &Ward,
+    asker: Asker,
+    request: Request,
+    wait: Wait,
+) -> Result<Acquired> {
+    let began = Instant::now();
+    let deadline = wait.deadline(began);
+    let first_id = asker.ids.first().cloned();
+    let (sender, receiver) = oneshot::channel();
+    let span = tracing::debug_span!("acquire", mutex = first_id.as_ref().map(tracing::field::display), owner = %asker.owner);
+    let pursuit = Pursuit {
+        backend: Arc::clone(&ward.backend),
+        ward: ward.clone(),
+        asker,
+        request,
+        wait,
+        began,
+        deadline,
+    };
+    ward.background.spawn(pursuit.run(sender).instrument(span));
+    let answer = match deadline {
+        Some(deadline) => match timeout_at((deadline + GRACE).into(), receiver).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                observe::capture("timeout");
+                return Err(match first_id {
+                    Some(id) => Error::Timeout {
+                        id,
+                        waited: began.elapsed(),
+                        holder: None,
+                    },
+                    None => stopped(),
+                });
+            }
+        },
+        None => receiver.await,
+    };
+    answer.unwrap_or_else(|_| Err(stopped()))
+}
+
+fn stopped() -> Error {
+    Error::Unavailable {
+        source: crate::background::NotDone.into(),
+    }
+}
+
+struct Pursuit {
+    backend: Arc<dyn MutexBackend>,
+    ward: Ward,
+    asker: Asker,
+    request: Request,
+    wait: Wait,
+    began: Instant,
+    deadline: Option<Instant>,
+}
+
+/// Why there is nothing to hand over.
+enum Ended {
+    /// The one who asked is gone.
+    Abandoned,
+    Failed(Error),
+}
+
+impl Pursuit {
+    async fn run(self, mut sender: oneshot::Sender<Result<Acquired>>) {
+        let mut traces = Traces::default();
+        let outcome = self.pursue(sender.closed(), &mut traces).await;
+        if traces.queued {
+            observe::waited(self.began.elapsed());
+            observe::waiters(-1.0);
+        }
+        match outcome {
+            Ok(acquired) => {
+                let (id, waited) = (&self.asker.ids, self.began.elapsed());
+                for (captured, _) in &acquired.holds {
+                    observe::capture(word(&captured.outcome));
+                    if let Some(evicted) = captured.evicted() {
+                        tracing::info!(mutex = %captured.id, session = evicted.session_id, token = %evicted.fencing_token, "evicted");
+                    }
+                    tracing::debug!(mutex = %captured.id, token = %captured.fencing_token, ?waited, "captured");
+                }
+                let _ = id;
+                if let Err(unwanted) = sender.send(Ok(acquired)) {
+                    if let Ok(acquired) = unwanted {
+                        traces.captured = new_holds(&acquired.holds);
+                    }
+                    self.leave_nothing(traces).await;
+                }
+            }
+            Err(ended) => {
+                if let Ended::Failed(error) = ended {
+                    observe::capture(match &error {
+                        Error::Busy { .. } => "busy",
+                        Error::Timeout { .. } => "timeout",
+                        _ => "error",
+                    });
+                    let _ = sender.send(Err(error));
+                }
+                self.leave_nothing(traces).await;
+            }
+        }
+    }
+
+    async fn pursue(
+        &self,
+        abandoned: impl Future<Output = ()>,
+        traces: &mut Traces,
+    ) -> Result<Acquired, Ended> {
+        let mut abandoned = std::pin::pin!(abandoned);
+        let mut evicted: Option<Evicted> = None;
+        let mut evictions = 0;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // No call is broken off: what became of it would not be known.
+            let (asked, answer) = self.ask(traces).await;
+            let ticket = match answer {
+                Ok((CapturedAll::Captured(captured), attachments)) => {
+                    let mut holds: Vec<_> = captured.into_iter().zip(attachments).collect();
+                    if traces.queued
+                        && self
+                            .deadline
+                            .is_some_and(|deadline| Instant::now() >= deadline)
+                    {
+                        traces.captured = new_holds(&holds);
+                        return Err(self.too_late(None));
+                    }
+                    if let (Some(evicted), Some((first, _))) = (evicted, holds.first_mut())
+                        && first.outcome == CaptureOutcome::Captured
+                    {
+                        first.outcome = CaptureOutcome::Evicted(evicted);
+                    }
+                    return Ok(Acquired { holds, asked });
+                }
+                Ok((CapturedAll::Queued(ticket), _)) => {
+                    if !std::mem::replace(&mut traces.queued, true) {
+                        observe::waiters(1.0);
+                        tracing::debug!(mutex = %ticket.holder.id, ticket = ticket.number, holder = %ticket.holder.owner, "in line");
+                    }
+                    pause = FIRST_PAUSE;
+                    ticket
+                }
+                Err(Error::Busy {
+                    holder,
+                    observed_at,
+                    ..
+                }) if evictions < MOST_EVICTIONS
+                    && self.ward.rules.have_ended(&holder, observed_at) =>
+                {
+                    evicted = self
+                        .evict(&holder)
+                        .await
+                        .map_err(Ended::Failed)?
+                        .or(evicted);
+                    evictions += 1;
+                    continue;
+                }
+                Err(error) if self.is_worth_repeating(&error, traces) => {
+                    tracing::debug!(%error, "asked in vain; asking again");
+                    traces.uncertain |= error.is_outcome_unknown();
+                    tokio::select! {
+                        () = &mut abandoned => return Err(Ended::Abandoned),
+                        () = until(self.deadline) => return Err(Ended::Failed(error)),
+                        () = sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    continue;
+                }
+                Err(error) => {
+                    traces.uncertain |= error.is_outcome_unknown();
+                    return Err(Ended::Failed(error));
+                }
+            };
+            if evictions < MOST_EVICTIONS
+                && self
+                    .ward
+                    .rules
+                    .have_ended(&ticket.holder, ticket.observed_at)
+            {
+                evicted = self
+                    .evict(&ticket.holder)
+                    .await
+                    .map_err(Ended::Failed)?
+                    .or(evicted);
+                evictions += 1;
+                continue;
+            }
+            evictions = 0;
+            tokio::select! {
+                () = &mut abandoned => return Err(Ended::Abandoned),
+                () = until(self.deadline) => return Err(self.too_late(Some(ticket.holder))),
+                turn = self.backend.turn(&ticket) => turn.map_err(Ended::Failed)?,
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        traces: &mut Traces,
+    ) -> (Instant, Result<(CapturedAll, Vec<Option<Attachment>>)>) {
+        let answer = async {
+            let (request, attachments) = (self.request)(Arc::clone(&self.backend)).await?;
+            traces.asked = true;
+            let asked = Instant::now();
+            let answer = self.backend.capture_all(&request).await;
+            answer.map(|answer| (asked, answer, attachments))
+        };
+        match answer.await {
+            Ok((asked, answer, attachments)) => (asked, Ok((answer, attachments))),
+            Err(error) => (Instant::now(), Err(error)),
+        }
+    }
+
+    /// A hold under a custom rule, which has ended it, makes way.
+    async fn evict(&self, holder: &Mutex) -> Result<Option<Evicted>> {
+        let gone = self.backend.evict(&holder.id, holder.fencing_token).await?;
+        Ok(gone.then(|| {
+            Evicted::new(
+                holder.owner.session_id().to_owned(),
+                holder.owner.name().to_owned(),
+                holder.fencing_token,
+            )
+        }))
+    }
+
+    /// Who is in line stays there while the database is away for a moment. Who has not even joined
+    /// it is told.
+    fn is_worth_repeating(&self, error: &Error, traces: &Traces) -> bool {
+        let is_passing = error.is_transient() && !matches!(error, Error::WaitCircle { .. });
+        // The session was lost between the question for it and the capture.
+        let session_is_gone =
+            matches!(error, Error::Refused { reason } if reason.contains("session that is gone"));
+        self.wait != Wait::Not
+            && (is_passing && (traces.queued || error.is_outcome_unknown()) || session_is_gone)
+    }
+
+    fn too_late(&self, holder: Option<Box<Mutex>>) -> Ended {
+        match self.asker.ids.first() {
+            Some(id) => Ended::Failed(Error::Timeout {
+                id: id.clone(),
+                waited: self.began.elapsed(),
+                holder,
+            }),
+            None => Ended::Abandoned,
+        }
+    }
+
+    async fn leave_nothing(self, traces: Traces) {
+        if !traces.asked || !(traces.queued || traces.uncertain || !traces.captured.is_empty()) {
+            return;
+        }
+        let Asker {
+            ids,
+            owner,
+            is_its_own,
+        } = self.asker;
+        if is_its_own {
+            let everything = ids.into_iter().map(|id| (id, None)).collect();
+            give_back_in_time(&self.backend, &owner, everything).await;
+            return;
+        }
+        // The owner may hold these mutexes for reasons of its own.
+        let captured = traces
+            .captured
+            .into_iter()
+            .map(|(id, token)| (id, Some(token)))
+            .collect();
+        give_back_in_time(&self.backend, &owner, captured).await;
+        for id in &ids {
+            if let Err(error) = self.backend.leave_line(id, &owner).await {
+                tracing::warn!(mutex = %id, %error, "a place in line is left behind");
+            }
+        }
+    }
+}
+
+/// What may have to be taken back.
+#[derive(Debug, Default)]
+struct Traces {
+    asked: bool,
+    queued: bool,
+    uncertain: bool,
+    captured: Vec<(MutexId, FencingToken)>,
+}
+
+fn new_holds(holds: &[(Captured, Option<Attachment>)]) -> Vec<(MutexId, FencingToken)> {
+    holds
+        .iter()
+        .filter(|(captured, _)| captured.outcome != CaptureOutcome::Refreshed)
+        .map(|(captured, _)| (captured.id.clone(), captured.fencing_token))
+        .collect()
+}
+
+fn word(outcome: &CaptureOutcome) -> &'static str {
+    match outcome {
+        CaptureOutcome::Captured => "captured",
+        CaptureOutcome::Refreshed => "refreshed",
+        CaptureOutcome::Evicted(_) => "evicted",
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Gives holds back where nobody waits for it: again and again for a while, then their rules are
+/// the net.
+pub(crate) async fn give_back_in_time(
+    backend: &Arc<dyn MutexBackend>,
+    owner: &MutexOwner,
+    holds: Vec<(MutexId, Option<FencingToken>)>,
+) {
+    let since = Instant::now();
+    for (id, token) in holds {
+        let request = ReleaseRequest {
+            id,
+            owner: owner.clone(),
+            token,
+        };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match backend.release(&request).await {
+                Ok(_) => break,
+                // The holder itself, in a transaction behind its fence; or another, who has it now.
+                Err(error) if error.is_transient() || held_by(&error, owner) => error,
+                Err(error) if error.is_busy() => break,
+                Err(error) => {
+                    tracing::warn!(mutex = %request.id, %error, "not released; its rule will end the hold");
+                    break;
+                }
+            };
+            if since.elapsed() > GIVING_BACK {
+                tracing::warn!(mutex = %request.id, %error, "not released; its rule will end the hold");
+                break;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+fn held_by(error: &Error, owner: &MutexOwner) -> bool {
+    matches!(error, Error::Busy { holder, .. } if holder.check_owner(owner))
+}

@@ -1,0 +1,261 @@
+//! The heartbeats of a process: one statement for all guards whose time has come, on the background
+//! thread, so that blocking code of the application's does not end its holds.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::Notify,
+    time::{sleep_until, timeout},
+};
+
+use super::kept::KeptHold;
+use crate::{
+    backend::{HoldToKeep, MutexBackend},
+    background::Background,
+    observe,
+};
+
+/// A hold is kept alive this many times before it would be over.
+const BEATS: u32 = 3;
+
+/// How soon an attempt that failed is repeated, at the latest.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Longest that one attempt may take.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(10);
+
+/// Keeps the holds of one backend.
+#[derive(Clone, Debug)]
+pub(crate) struct Keeper {
+    backend: Arc<dyn MutexBackend>,
+    background: Background,
+    kept: Arc<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    holds: Mutex<Holds>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Holds {
+    /// Whether someone sees to them.
+    served: bool,
+    /// By the moment at which something is to be done about each.
+    by_time: BTreeMap<(Instant, u64), Arc<KeptHold>>,
+    times: HashMap<u64, Instant>,
+    /// Those attached to a session, by its number.
+    attached: HashMap<u64, HashMap<u64, Weak<KeptHold>>>,
+}
+
+impl Keeper {
+    pub(crate) fn new(backend: Arc<dyn MutexBackend>, background: Background) -> Self {
+        Self {
+            backend,
+            background,
+            kept: Arc::default(),
+        }
+    }
+
+    /// Keeps a hold, asked for at this moment, until it is told to forget it.
+    pub(super) fn keep(&self, hold: &Arc<KeptHold>, asked: Instant) {
+        if let Some(attachment) = &hold.attachment {
+            let session = attachment.session();
+            let mut holds = self.kept.lock();
+            let attached = holds.attached.entry(session).or_default();
+            attached.insert(hold.number, Arc::downgrade(hold));
+            let is_first = attached.len() == 1;
+            drop(holds);
+            if is_first {
+                let (mut attachment, kept) = (attachment.clone(), Arc::downgrade(&self.kept));
+                self.background.spawn(async move {
+                    attachment.ended().await;
+                    if let Some(kept) = kept.upgrade() {
+                        kept.session_ended(session);
+                    }
+                });
+            }
+        }
+        let Some(time) = next_time(hold, asked) else {
+            return;
+        };
+        let mut holds = self.kept.lock();
+        holds.put(time, Arc::clone(hold));
+        let is_served = std::mem::replace(&mut holds.served, true);
+        drop(holds);
+        if !is_served {
+            let serve = serve(Arc::clone(&self.backend), Arc::clone(&self.kept));
+            self.background.spawn(serve);
+        }
+        self.kept.changed.notify_one();
+    }
+
+    /// Lets a hold be.
+    pub(super) fn forget(&self, hold: &KeptHold) {
+        let mut holds = self.kept.lock();
+        holds.take(hold.number);
+        if let Some(attachment) = &hold.attachment {
+            let session = attachment.session();
+            if let Some(attached) = holds.attached.get_mut(&session) {
+                attached.remove(&hold.number);
+            }
+        }
+        drop(holds);
+        self.kept.changed.notify_one();
+    }
+}
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, Holds> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn session_ended(&self, session: u64) {
+        let gone = self.lock().attached.remove(&session).unwrap_or_default();
+        for hold in gone.values().filter_map(Weak::upgrade) {
+            self.lock().take(hold.number);
+            lose(&hold, "its database session has ended");
+        }
+    }
+}
+
+impl Holds {
+    fn put(&mut self, time: Instant, hold: Arc<KeptHold>) {
+        self.times.insert(hold.number, time);
+        self.by_time.insert((time, hold.number), hold);
+    }
+
+    fn take(&mut self, number: u64) -> Option<Arc<KeptHold>> {
+        let time = self.times.remove(&number)?;
+        self.by_time.remove(&(time, number))
+    }
+
+    /// Takes what is to be done now. Heartbeats that would come soon come with them: all holds with
+    /// one timeout soon beat together.
+    fn take_due(&mut self, now: Instant) -> Vec<Arc<KeptHold>> {
+        let Some(soonest) = self.by_time.keys().next().map(|(time, _)| *time) else {
+            return Vec::new();
+        };
+        if soonest > now {
+            return Vec::new();
+        }
+        let longest_interval = Duration::from_secs(60);
+        let due: Vec<u64> = self
+            .by_time
+            .range(..(now + longest_interval, 0))
+            .filter(|((time, _), hold)| {
+                let early = hold.beat.map_or(Duration::ZERO, |beat| beat / BEATS / 2);
+                *time <= now + early
+            })
+            .map(|((_, number), _)| *number)
+            .collect();
+        due.into_iter()
+            .filter_map(|number| self.take(number))
+            .collect()
+    }
+}
+
+/// When something is to be done about a hold that was last known to be good when this was asked.
+fn next_time(hold: &KeptHold, asked: Instant) -> Option<Instant> {
+    let beat = hold.beat.map(|beat| asked + beat / BEATS);
+    [beat, hold.end()].into_iter().flatten().min()
+}
+
+fn lose(hold: &KeptHold, reason: &str) {
+    if hold.lose() {
+        let mutex = &hold.mutex;
+        tracing::warn!(mutex = %mutex.id, token = %mutex.fencing_token, reason, "hold lost");
+        observe::lost();
+    }
+}
+
+/// Sees to the holds until there are none.
+async fn serve(backend: Arc<dyn MutexBackend>, kept: Arc<Kept>) {
+    loop {
+        let soonest = {
+            let mut holds = kept.lock();
+            let soonest = holds.by_time.keys().next().map(|(time, _)| *time);
+            holds.served = soonest.is_some();
+            soonest
+        };
+        let Some(soonest) = soonest else {
+            return;
+        };
+        tokio::select! {
+            () = sleep_until(soonest.into()) => {}
+            () = kept.changed.notified() => {}
+        }
+        let now = Instant::now();
+        let due = kept.lock().take_due(now);
+        let (over, due): (Vec<_>, Vec<_>) = due
+            .into_iter()
+            .partition(|hold| hold.end().is_some_and(|end| end <= now));
+        for hold in over {
+            lose(&hold, "it was not kept alive in time");
+        }
+        if !due.is_empty() {
+            beat(&*backend, &kept, due).await;
+        }
+    }
+}
+
+async fn beat(backend: &dyn MutexBackend, kept: &Kept, holds: Vec<Arc<KeptHold>>) {
+    let asked = Instant::now();
+    // No attempt outlasts the trust in any of them: whoever waits to hear of a loss hears in time.
+    let limit = holds
+        .iter()
+        .filter_map(|hold| hold.end())
+        .min()
+        .map_or(LONGEST_ATTEMPT, |end| end.saturating_duration_since(asked))
+        .clamp(Duration::from_millis(10), LONGEST_ATTEMPT);
+    let to_keep: Vec<HoldToKeep> = holds
+        .iter()
+        .map(|hold| HoldToKeep {
+            id: hold.mutex.id.clone(),
+            token: hold.mutex.fencing_token,
+        })
+        .collect();
+    let answer = match timeout(limit, backend.keep(&to_keep)).await {
+        Ok(Ok(not_kept)) => Ok(not_kept),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(elapsed) => Err(elapsed.to_string()),
+    };
+    if let Err(error) = &answer {
+        tracing::warn!(%error, holds = holds.len(), "heartbeat failed; it is tried again");
+    }
+    let not_kept: HashMap<i64, bool> = answer
+        .iter()
+        .flatten()
+        .map(|not_kept| (not_kept.token.get(), not_kept.is_lost))
+        .collect();
+    let now = Instant::now();
+    let again = |hold: &KeptHold| {
+        hold.doubt();
+        let interval = hold.beat.unwrap_or(RETRY) / BEATS / 4;
+        let retry = now + interval.min(RETRY).max(Duration::from_millis(50));
+        Some(hold.end().map_or(retry, |end| end.min(retry)))
+    };
+    for hold in holds {
+        let token = hold.mutex.fencing_token.get();
+        let next = match (&answer, not_kept.get(&token)) {
+            (Ok(_), None) => {
+                hold.kept(asked);
+                next_time(&hold, asked)
+            }
+            (Ok(_), Some(true)) => {
+                lose(&hold, "the database has it no longer");
+                None
+            }
+            (Ok(_), Some(false)) | (Err(_), _) => again(&hold),
+        };
+        // A guard that was dropped meanwhile has its own reference only here.
+        if let Some(time) = next.filter(|_| Arc::strong_count(&hold) > 1) {
+            kept.lock().put(time, hold);
+        }
+    }
+}

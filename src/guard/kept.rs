@@ -1,0 +1,155 @@
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::{
+    backend::{Attachment, TrustWindow},
+    domain::Mutex,
+};
+
+/// How sure a guard is of its hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuardState {
+    /// The hold was there when last asked, and nothing says otherwise.
+    Held,
+    /// The last attempt to keep it alive failed, but it must still be there: its time is not up.
+    Uncertain,
+    /// It is over or gone, or may be: another may have the mutex.
+    Lost,
+}
+
+/// A hold that is being kept, as its guard and the keeper see it.
+pub(crate) struct KeptHold {
+    /// For the keeper to tell it apart.
+    pub(super) number: u64,
+    pub(super) mutex: Mutex,
+    /// After which time without a heartbeat it is over.
+    pub(super) beat: Option<Duration>,
+    pub(super) attachment: Option<Attachment>,
+    pub(super) captured_at: Instant,
+    /// Not kept beyond this.
+    pub(super) not_after: Option<Instant>,
+    trusted: TrustWindow,
+    state: watch::Sender<GuardState>,
+}
+
+static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// How much earlier than the database the holder takes a hold for over: its clock may be slower.
+fn margin(length: Duration) -> Duration {
+    length / 10
+}
+
+impl KeptHold {
+    /// A hold that was asked for at this moment, and lasts for as long as `beat` unless it is kept,
+    /// or for as long as `left`.
+    pub(super) fn new(
+        mutex: Mutex,
+        asked: Instant,
+        beat: Option<Duration>,
+        left: Option<Duration>,
+        attachment: Option<Attachment>,
+        max_hold: Option<Duration>,
+    ) -> Self {
+        let trusted = match beat.or(left) {
+            Some(length) => TrustWindow::new(asked, length - margin(length)),
+            None => TrustWindow::endless(),
+        };
+        Self {
+            number: LAST_NUMBER.fetch_add(1, Ordering::Relaxed),
+            mutex,
+            beat,
+            attachment,
+            captured_at: asked,
+            not_after: max_hold.and_then(|most| asked.checked_add(most - margin(most))),
+            trusted,
+            state: watch::Sender::new(GuardState::Held),
+        }
+    }
+
+    /// The same hold after a change that was asked for at this moment or before.
+    pub(super) fn changed(&self, mutex: Mutex, asked: Instant) -> Self {
+        let trusted = match self.trusted.end() {
+            Some(end) => TrustWindow::new(asked, end.saturating_duration_since(asked)),
+            None => TrustWindow::endless(),
+        };
+        Self {
+            number: LAST_NUMBER.fetch_add(1, Ordering::Relaxed),
+            mutex,
+            beat: self.beat,
+            attachment: self.attachment.clone(),
+            captured_at: self.captured_at,
+            not_after: self.not_after,
+            trusted,
+            state: watch::Sender::new(*self.state.borrow()),
+        }
+    }
+
+    /// How sure it is, at this moment: by the time that is up too, should nobody have noticed yet.
+    pub(super) fn state(&self) -> GuardState {
+        let may_be_over = self.trusted.is_over()
+            || self.attachment.as_ref().is_some_and(Attachment::has_ended)
+            || self.not_after.is_some_and(|end| Instant::now() >= end);
+        if may_be_over {
+            GuardState::Lost
+        } else {
+            *self.state.borrow()
+        }
+    }
+
+    /// When it must be taken for lost if nothing happens.
+    pub(super) fn end(&self) -> Option<Instant> {
+        [self.trusted.end(), self.not_after]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When it was last asked for or kept alive, as far as the trust in it goes.
+    pub(super) fn kept(&self, asked: Instant) {
+        if let Some(beat) = self.beat {
+            self.trusted.extend(asked, beat - margin(beat));
+        }
+        self.become_unless_lost(GuardState::Held);
+    }
+
+    pub(super) fn doubt(&self) {
+        self.become_unless_lost(GuardState::Uncertain);
+    }
+
+    /// Says that it is lost; whether that is news.
+    pub(super) fn lose(&self) -> bool {
+        self.state.send_if_modified(|state| {
+            std::mem::replace(state, GuardState::Lost) != GuardState::Lost
+        })
+    }
+
+    fn become_unless_lost(&self, new: GuardState) {
+        self.state.send_if_modified(|state| {
+            let changes = *state != GuardState::Lost && *state != new;
+            if changes {
+                *state = new;
+            }
+            changes
+        });
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<GuardState> {
+        self.state.subscribe()
+    }
+}
+
+impl fmt::Debug for KeptHold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptHold")
+            .field("mutex", &self.mutex)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! Holding a mutex for as long as work takes: waiting in line for it, keeping it alive, knowing when
+//! it is lost, and giving it back.
+
+mod acquire;
+mod handle;
+mod keeper;
+mod kept;
+mod leader;
+mod lock;
+mod lock_all;
+mod parts;
+mod scope;
+mod settings;
+mod ward;
+
+pub use handle::{Guard, Upgrade};
+pub use kept::GuardState;
+pub use leader::{Leader, Leadership};
+pub use lock::{AtOnce, Lock, TryLock, TryLocked, Waiting};
+pub use lock_all::LockAll;
+pub use parts::GuardParts;
+
+pub(crate) use acquire::{Wait, acquire, give_back_in_time};
+pub(crate) use handle::adopt;
+pub(crate) use keeper::Keeper;
+pub(crate) use scope::held_here;
+pub(crate) use ward::Ward;

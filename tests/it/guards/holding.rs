@@ -1,0 +1,177 @@
+use std::{pin::pin, time::Duration};
+
+use futures_util::poll;
+use pgmutex::{Access, Error, GuardState, MutexQuery, TryLocked, Upgrade};
+
+use super::must;
+use crate::support::{Database, mutex_id};
+
+#[tokio::test]
+async fn a_lock_holds_until_it_is_released() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let id = mutex_id("m");
+    let guard = must(async { mutexes.lock(&id).await }).await.unwrap();
+    assert_eq!(guard.state(), GuardState::Held);
+    let TryLocked::Busy(holder) = mutexes.try_lock(&id).await.unwrap() else {
+        panic!("two guards");
+    };
+    assert_eq!(holder.fencing_token, guard.fencing_token());
+    let released = guard.release().await.unwrap();
+    assert!(released.is_released());
+    assert!(mutexes.try_lock(&id).await.unwrap().guard().is_some());
+}
+
+#[tokio::test]
+async fn whoever_waits_gets_it_when_it_is_released() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let id = mutex_id("m");
+    let first = mutexes.lock(&id).await.unwrap();
+    let mut second = pin!(async { mutexes.lock(&id).wait(Duration::from_secs(30)).await });
+    assert!(poll!(&mut second).is_pending());
+    let session = database.session().await;
+    must(
+        session.ask_until("select count(*)::text from pgmutex.waiting", |count| {
+            count == "1"
+        }),
+    )
+    .await;
+    let token = first.fencing_token();
+    first.release().await.unwrap();
+    let second = must(second).await.unwrap();
+    assert!(second.fencing_token() > token);
+    assert_eq!(
+        session
+            .ask("select count(*)::text from pgmutex.waiting")
+            .await,
+        "0"
+    );
+}
+
+#[tokio::test]
+async fn a_wait_that_is_too_short_ends_with_the_holder_and_leaves_the_line() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let id = mutex_id("m");
+    let first = mutexes.lock(&id).await.unwrap();
+    let refused = must(async { mutexes.lock(&id).wait(Duration::from_millis(50)).await }).await;
+    let Err(Error::Timeout { holder, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(holder.unwrap().fencing_token, first.fencing_token());
+    let session = database.session().await;
+    must(
+        session.ask_until("select count(*)::text from pgmutex.waiting", |count| {
+            count == "0"
+        }),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn readers_share_and_a_writer_waits_for_them() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let id = mutex_id("m");
+    let (a, b) = (
+        mutexes.read(&id).await.unwrap(),
+        mutexes.read(&id).await.unwrap(),
+    );
+    assert!(mutexes.try_lock(&id).await.unwrap().guard().is_none());
+    a.release().await.unwrap();
+    let Upgrade::Upgraded(b) = b.try_upgrade().await.unwrap() else {
+        panic!("it is alone");
+    };
+    assert!(mutexes.try_read(&id).await.unwrap().guard().is_none());
+    let b = b.downgrade().await.unwrap();
+    assert!(mutexes.try_read(&id).await.unwrap().guard().is_some());
+    drop(b);
+}
+
+#[tokio::test]
+async fn a_dropped_guard_is_released_in_the_background() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let id = mutex_id("m");
+    drop(mutexes.lock(&id).await.unwrap());
+    must(async { mutexes.lock(&id).await })
+        .await
+        .unwrap()
+        .release()
+        .await
+        .unwrap();
+    assert_eq!(mutexes.count(&MutexQuery::all()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn several_are_locked_together() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let (a, b) = (mutex_id("a"), mutex_id("b"));
+    let held = mutexes.lock(&b).await.unwrap();
+    let mut both = pin!(async {
+        mutexes
+            .lock_all([(&a, Access::Exclusive), (&b, Access::Exclusive)])
+            .await
+    });
+    assert!(poll!(&mut both).is_pending());
+    let session = database.session().await;
+    must(
+        session.ask_until("select count(*)::text from pgmutex.waiting", |count| {
+            count == "2"
+        }),
+    )
+    .await;
+    assert_eq!(mutexes.count(&MutexQuery::all()).await.unwrap(), 1);
+    held.release().await.unwrap();
+    let guards = must(both).await.unwrap();
+    assert_eq!(guards.len(), 2);
+    assert_eq!(guards[0].id(), &a);
+}
+
+#[tokio::test]
+async fn work_runs_with_the_guard_and_releases() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let id = mutex_id("m");
+    let shared = mutexes.clone();
+    let token = tokio::spawn(async move {
+        let id = mutex_id("m");
+        shared
+            .lock(&id)
+            .with(async |guard| {
+                tokio::task::yield_now().await;
+                guard.fencing_token()
+            })
+            .await
+    })
+    .await
+    .unwrap()
+    .unwrap();
+    assert!(token.get() > 0);
+    assert!(mutexes.request(&id).await.unwrap().is_free());
+}
+
+#[tokio::test]
+async fn an_attached_hold_ends_with_the_session() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let id = mutex_id("m");
+    let guard = mutexes.lock(&id).attached().await.unwrap();
+    let waiting = tokio::spawn({
+        let (mutexes, id) = (database.mutexes().await, id.clone());
+        async move { mutexes.lock(&id).wait(Duration::from_secs(50)).await }
+    });
+    let session = database.session().await;
+    must(
+        session.ask_until("select count(*)::text from pgmutex.waiting", |count| {
+            count == "1"
+        }),
+    )
+    .await;
+    session.run("select pg_terminate_backend(l.pid) from pg_locks l join pgmutex.hold h on l.locktype = 'advisory' and (l.classid::bigint << 32) + l.objid::bigint = h.auto_release_config::bigint").await;
+    must(guard.lost()).await;
+    assert!(guard.is_lost());
+    drop(must(waiting).await.unwrap().unwrap());
+}
