@@ -30,7 +30,8 @@ pub use guard::{
     Upgrade, Waiting,
 };
 pub use mutexes::{
-    Capture, ForceRelease, InTransaction, Mutexes, MutexesBuilder, Refresh, Release,
+    Capture, CaptureAll, CaptureEach, ForceRelease, InTransaction, Mutexes, MutexesBuilder,
+    Refresh, Release, ReleaseEach,
 };
 pub use postgres::{
     MigrationReport, PostgresBackend, PostgresSettings, Repository, SchemaName, SchemaStatus,

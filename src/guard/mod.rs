@@ -20,7 +20,7 @@ pub use lock::{AtOnce, Lock, TryLock, TryLocked, Waiting};
 pub use lock_all::LockAll;
 pub use parts::GuardParts;
 
-pub(crate) use acquire::{Wait, acquire, give_back_in_time};
+pub(crate) use acquire::{Asker, Request, Wait, acquire};
 pub(crate) use handle::adopt;
 pub(crate) use keeper::Keeper;
 pub(crate) use scope::held_here;

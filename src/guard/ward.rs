@@ -16,7 +16,7 @@ pub(crate) struct Ward {
 
 impl Ward {
     /// The same for work that goes on elsewhere than where it is asked for.
-    pub(super) fn anchored(&self) -> Self {
+    pub(crate) fn anchored(&self) -> Self {
         match self.backend.anchored() {
             Some(backend) => Self {
                 keeper: Keeper::new(Arc::clone(&backend), self.background.clone()),

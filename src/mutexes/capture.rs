@@ -3,12 +3,13 @@ use std::{future::IntoFuture, time::Duration};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    backend::{BackendFuture, CaptureRequest, MutexBackend},
+    backend::{BackendFuture, CaptureAllRequest, CaptureRequest, MutexBackend},
     current_owner::current_owner,
     domain::{
         Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, MutexId, MutexOwner, Result,
         check_status_data,
     },
+    guard::{Wait, Ward, held_here},
     rules::Rules,
 };
 
@@ -28,6 +29,9 @@ pub struct Capture<'a> {
     access: Access,
     auto_release: Option<AutoRelease>,
     status_data: Option<String>,
+    /// Where to wait; nowhere inside of a transaction.
+    ward: Option<Ward>,
+    wait: Wait,
 }
 
 impl<'a> Capture<'a> {
@@ -40,7 +44,14 @@ impl<'a> Capture<'a> {
             access: Access::Exclusive,
             auto_release: None,
             status_data: None,
+            ward: None,
+            wait: Wait::Not,
         }
+    }
+
+    pub(super) fn able_to_wait(mut self, ward: Ward) -> Self {
+        self.ward = Some(ward);
+        self
     }
 
     /// For this owner. Default: [`current_owner`](crate::current_owner()).
@@ -81,6 +92,13 @@ impl<'a> Capture<'a> {
         self
     }
 
+    /// Waits in line for this long at most if another holds it, then
+    /// [`Error::Timeout`]. Default: not at all. Not possible inside a transaction.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Wait::AtMost(wait);
+        self
+    }
+
     async fn run(self) -> Result<Captured> {
         if let Some(rule) = &self.auto_release {
             rule.check()?;
@@ -94,6 +112,9 @@ impl<'a> Capture<'a> {
             auto_release: self.auto_release,
             status_data: self.status_data,
         };
+        if self.wait != Wait::Not {
+            return in_line(self.ward, request, self.wait).await;
+        }
         let mut evicted = None;
         for _ in 0..MOST_EVICTIONS {
             match self.backend.capture(&request).await {
@@ -123,6 +144,26 @@ impl<'a> Capture<'a> {
         }
         self.backend.capture(&request).await
     }
+}
+
+async fn in_line(ward: Option<Ward>, request: CaptureRequest, wait: Wait) -> Result<Captured> {
+    let Some(ward) = ward else {
+        return Err(Error::InvalidInput {
+            field: "wait",
+            reason: "is not possible inside a transaction: nobody would see the place in line before its commit".to_owned(),
+        });
+    };
+    let owner = request.owner.clone();
+    let request = CaptureAllRequest {
+        captures: vec![request],
+        wait: true,
+        while_holding: held_here(),
+    };
+    let captured = super::capture_all::captured(&ward, request, owner, wait).await?;
+    captured.into_iter().next().ok_or(Error::Protocol {
+        operation: "capture",
+        reason: "no hold for one mutex".to_owned(),
+    })
 }
 
 impl<'a> IntoFuture for Capture<'a> {

@@ -1,8 +1,12 @@
-use super::{Capture, ForceRelease, Mutexes, Refresh, Release, request};
+use super::{
+    Capture, CaptureAll, ForceRelease, Mutexes, Refresh, Release, capture_all::Place, request,
+};
 use crate::{
     backend::MutexBackend,
     current_owner::current_owner,
-    domain::{Error, FencingToken, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result},
+    domain::{
+        Access, Error, FencingToken, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result,
+    },
     postgres::{Transaction, TransactionBackend},
 };
 
@@ -37,6 +41,24 @@ impl InTransaction<'_> {
     /// As [`Mutexes::capture`].
     pub fn capture(&self, id: &MutexId) -> Capture<'_> {
         Capture::new(self.backend(id), &self.mutexes.parts.rules, id)
+    }
+
+    /// As [`Mutexes::capture_all`], without waiting.
+    pub fn capture_all<'i>(
+        &self,
+        ids: impl IntoIterator<Item = (&'i MutexId, Access)>,
+    ) -> CaptureAll<'_> {
+        let wishes: Vec<(MutexId, Access)> = ids
+            .into_iter()
+            .map(|(id, access)| (id.clone(), access))
+            .collect();
+        let routes = &self.mutexes.parts.routes;
+        let all_here = wishes.iter().all(|(id, _)| !routes.is_routed(id.group()));
+        let place = match &self.transaction {
+            Some(transaction) if all_here => Place::Transaction(transaction),
+            _ => Place::Ward(self.mutexes.common_ward(wishes.iter().map(|(id, _)| id))),
+        };
+        CaptureAll::new(place, wishes)
     }
 
     /// As [`Mutexes::refresh`].

@@ -3,6 +3,8 @@
 
 mod builder;
 mod capture;
+mod capture_all;
+mod each;
 mod in_transaction;
 mod refresh;
 mod release;
@@ -12,19 +14,22 @@ use std::sync::Arc;
 
 pub use builder::MutexesBuilder;
 pub use capture::Capture;
+pub use capture_all::CaptureAll;
+pub use each::{CaptureEach, ReleaseEach};
 pub use in_transaction::InTransaction;
 pub use refresh::Refresh;
 pub use release::{ForceRelease, Release};
 
 use crate::rules::Rules;
 use crate::{
-    backend::{MutexBackend, StateRequest},
+    backend::{MutexBackend, ReleasedEach, StateRequest},
     background::Background,
     current_owner::current_owner,
     domain::{Access, Error, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result},
     guard::{self, Guard, GuardParts, Leader, Lock, LockAll, TryLock, Ward},
     postgres::{MigrationReport, Pool, PostgresBackend, SchemaStatus, Transaction},
 };
+use capture_all::Place;
 use routes::Routes;
 
 /// The mutexes of an application: the way in to everything else. Cheap to clone; clones share
@@ -155,7 +160,7 @@ impl Mutexes {
     /// # Errors
     /// [`Error::Busy`] with the holder if another has it; an error that says so for anything else.
     pub fn capture(&self, id: &MutexId) -> Capture<'_> {
-        Capture::new(self.backend(id), &self.parts.rules, id)
+        Capture::new(self.backend(id), &self.parts.rules, id).able_to_wait(self.ward(id))
     }
 
     /// Makes the time of a hold start again. Unlike [`capture`](Self::capture) it never captures.
@@ -172,6 +177,48 @@ impl Mutexes {
     /// [`Error::Busy`] if another holds it, or if a fenced write of this holder is still under way.
     pub fn release(&self, id: &MutexId) -> Release<'_> {
         Release::new(self.backend(id), id)
+    }
+
+    /// Captures several mutexes for one owner, all or none, whatever the order in which they are
+    /// named: no two such calls can wait for each other. What the owner has already is refreshed.
+    /// The holds are in the order of the ids.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] with the first holder in the way; then nothing was captured.
+    /// [`Error::InvalidInput`] if a mutex is named twice, if they are not all kept in one backend,
+    /// or if they are more than 1,000.
+    pub fn capture_all<'i>(
+        &self,
+        ids: impl IntoIterator<Item = (&'i MutexId, Access)>,
+    ) -> CaptureAll<'static> {
+        let wishes = wishes(ids);
+        let ward = self.common_ward(wishes.iter().map(|(id, _)| id));
+        CaptureAll::new(Place::Ward(ward), wishes)
+    }
+
+    /// Captures many mutexes, each for itself, in one round trip and one commit for each 1,000. The
+    /// outcomes are in the order of the ids: a capture, or [`Error::Busy`] with the holder.
+    ///
+    /// # Errors
+    /// Any other error is the answer to all of its 1,000: nothing of them was captured.
+    pub fn capture_each<'i>(&self, ids: impl IntoIterator<Item = &'i MutexId>) -> CaptureEach<'_> {
+        CaptureEach::new(self.places(ids))
+    }
+
+    /// Gives many mutexes back, each for itself, in one round trip and one commit for each 1,000.
+    /// The outcomes are in the order of the ids.
+    pub fn release_each<'i>(&self, ids: impl IntoIterator<Item = &'i MutexId>) -> ReleaseEach<'_> {
+        ReleaseEach::new(self.places(ids))
+    }
+
+    /// Releases everything that an owner holds, in all backends, and gives up every place it has in
+    /// a line. What a fenced write keeps is answered as busy.
+    pub async fn release_owner(&self, owner: &MutexOwner) -> Result<Vec<ReleasedEach>> {
+        let mut released = Vec::new();
+        for backend in self.parts.routes.all() {
+            released.extend(backend.release_owner(owner).await?);
+        }
+        Ok(released)
     }
 
     /// Waits in line for a mutex, and gives a guard that keeps it alive until it is released or
@@ -263,10 +310,7 @@ impl Mutexes {
     /// Those of [`lock`](Self::lock); [`Error::InvalidInput`] if a mutex is named twice, or if they
     /// are not all kept in one backend.
     pub fn lock_all<'i>(&self, ids: impl IntoIterator<Item = (&'i MutexId, Access)>) -> LockAll {
-        let wishes: Vec<(MutexId, Access)> = ids
-            .into_iter()
-            .map(|(id, access)| (id.clone(), access))
-            .collect();
+        let wishes = wishes(ids);
         LockAll::new(self.common_ward(wishes.iter().map(|(id, _)| id)), wishes)
     }
 
@@ -366,6 +410,15 @@ impl Mutexes {
         }
     }
 
+    fn places<'i>(
+        &self,
+        ids: impl IntoIterator<Item = &'i MutexId>,
+    ) -> Vec<(&dyn MutexBackend, MutexId)> {
+        ids.into_iter()
+            .map(|id| (self.backend(id), id.clone()))
+            .collect()
+    }
+
     /// The ward of several mutexes, which must be kept in one backend: only there they can be
     /// captured together.
     fn common_ward<'i>(&self, ids: impl Iterator<Item = &'i MutexId>) -> Result<Ward> {
@@ -392,6 +445,12 @@ impl Mutexes {
             ))),
         }
     }
+}
+
+fn wishes<'i>(ids: impl IntoIterator<Item = (&'i MutexId, Access)>) -> Vec<(MutexId, Access)> {
+    ids.into_iter()
+        .map(|(id, access)| (id.clone(), access))
+        .collect()
 }
 
 async fn request(

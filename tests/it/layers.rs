@@ -8,17 +8,32 @@ use std::{
 
 /// The layers, lowest first. A file imports from its own layer and from those named with it, from
 /// no other.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("background", &[]),
+    ("observe", &[]),
     ("random", &[]),
     ("current_owner", &["domain"]),
     ("backend", &["domain"]),
+    ("rules", &["domain", "backend"]),
     ("session", &["domain", "backend"]),
-    ("postgres", &["domain", "backend", "background", "random"]),
+    (
+        "postgres",
+        &["domain", "backend", "background", "observe", "random"],
+    ),
+    // It reaches into postgres for one thing: fencing a transaction.
     (
         "guard",
-        &["domain", "current_owner", "backend", "background", "random"],
+        &[
+            "domain",
+            "current_owner",
+            "backend",
+            "background",
+            "observe",
+            "random",
+            "rules",
+            "postgres",
+        ],
     ),
     (
         "mutexes",
@@ -27,8 +42,9 @@ const LAYERS: [(&str, &[&str]); 10] = [
             "current_owner",
             "backend",
             "background",
-            "guard",
+            "rules",
             "postgres",
+            "guard",
         ],
     ),
     ("private_server", &[]),

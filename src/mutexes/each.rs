@@ -1,0 +1,161 @@
+//! Many mutexes in one call, each for itself.
+
+use std::{future::IntoFuture, time::Duration};
+
+use crate::{
+    backend::{BackendFuture, CaptureRequest, MutexBackend, ReleaseRequest, ReleasedEach},
+    current_owner::current_owner,
+    domain::{
+        Access, AutoRelease, Captured, Error, MutexId, MutexOwner, Result, check_status_data,
+    },
+};
+
+/// Most mutexes that go into one call of the database.
+const BATCH: usize = 1000;
+
+/// Many captures, each for itself, in the making. See
+/// [`Mutexes::capture_each`](crate::Mutexes::capture_each).
+#[derive(Debug)]
+#[must_use = "a capture does nothing until it is awaited"]
+pub struct CaptureEach<'a> {
+    places: Vec<(&'a dyn MutexBackend, MutexId)>,
+    owner: Option<MutexOwner>,
+    access: Access,
+    auto_release: Option<AutoRelease>,
+    status_data: Option<String>,
+}
+
+impl<'a> CaptureEach<'a> {
+    pub(super) fn new(places: Vec<(&'a dyn MutexBackend, MutexId)>) -> Self {
+        Self {
+            places,
+            owner: None,
+            access: Access::Exclusive,
+            auto_release: None,
+            status_data: None,
+        }
+    }
+
+    /// For this owner. Default: [`current_owner`](crate::current_owner()).
+    pub fn owner(mut self, owner: MutexOwner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// Alone, which is the default, or shared.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Each is over when this time has passed since the capture or its last refresh: whole seconds.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.auto_release(AutoRelease::Timeout(timeout))
+    }
+
+    /// Under this rule. Default: a new hold gets a timeout of 300 seconds, a hold that is refreshed
+    /// keeps its rule.
+    pub fn auto_release(mut self, rule: AutoRelease) -> Self {
+        self.auto_release = Some(rule);
+        self
+    }
+
+    /// Free text for people and for the holder itself, up to 65,536 bytes.
+    pub fn status_data(mut self, status_data: impl Into<String>) -> Self {
+        self.status_data = Some(status_data.into());
+        self
+    }
+
+    async fn run(self) -> Result<Vec<Result<Captured>>> {
+        if let Some(rule) = &self.auto_release {
+            rule.check()?;
+        }
+        self.access.check()?;
+        check_status_data(self.status_data.as_deref())?;
+        let owner = self.owner.unwrap_or_else(current_owner);
+        let request = |id| CaptureRequest {
+            id,
+            owner: owner.clone(),
+            access: self.access,
+            auto_release: self.auto_release.clone(),
+            status_data: self.status_data.clone(),
+        };
+        let mut outcomes = Vec::with_capacity(self.places.len());
+        for (backend, ids) in batches(self.places) {
+            let requests: Vec<_> = ids.into_iter().map(request).collect();
+            outcomes.extend(backend.capture_each(&requests).await?);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// Many releases, each for itself, in the making. See
+/// [`Mutexes::release_each`](crate::Mutexes::release_each).
+#[derive(Debug)]
+#[must_use = "a release does nothing until it is awaited"]
+pub struct ReleaseEach<'a> {
+    places: Vec<(&'a dyn MutexBackend, MutexId)>,
+    owner: Option<MutexOwner>,
+}
+
+impl<'a> ReleaseEach<'a> {
+    pub(super) fn new(places: Vec<(&'a dyn MutexBackend, MutexId)>) -> Self {
+        Self {
+            places,
+            owner: None,
+        }
+    }
+
+    /// Of this owner. Default: [`current_owner`](crate::current_owner()).
+    pub fn owner(mut self, owner: MutexOwner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    async fn run(self) -> Result<Vec<ReleasedEach>> {
+        let owner = self.owner.unwrap_or_else(current_owner);
+        let request = |id| ReleaseRequest {
+            id,
+            owner: owner.clone(),
+            token: None,
+        };
+        let mut outcomes = Vec::with_capacity(self.places.len());
+        for (backend, ids) in batches(self.places) {
+            let requests: Vec<_> = ids.into_iter().map(request).collect();
+            outcomes.extend(backend.release_each(&requests).await?);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// The ids in their order, cut where the backend changes or a call would become too large.
+fn batches(places: Vec<(&dyn MutexBackend, MutexId)>) -> Vec<(&dyn MutexBackend, Vec<MutexId>)> {
+    let mut batches: Vec<(&dyn MutexBackend, Vec<MutexId>)> = Vec::new();
+    for (backend, id) in places {
+        match batches.last_mut() {
+            Some((last, ids)) if std::ptr::addr_eq(*last, backend) && ids.len() < BATCH => {
+                ids.push(id);
+            }
+            _ => batches.push((backend, vec![id])),
+        }
+    }
+    batches
+}
+
+impl<'a> IntoFuture for CaptureEach<'a> {
+    type Output = Result<Vec<Result<Captured>>>;
+    type IntoFuture = BackendFuture<'a, Vec<Result<Captured, Error>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl<'a> IntoFuture for ReleaseEach<'a> {
+    type Output = Result<Vec<ReleasedEach>>;
+    type IntoFuture = BackendFuture<'a, Vec<ReleasedEach>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
