@@ -86,7 +86,7 @@ impl Wait {
 
 /// Captures, after waiting if need be. Dropping the future gives up, and gives back.
 pub(crate) async fn acquire(
-    ward: &Ward,
+    ward: &Arc<Ward>,
     asker: Asker,
     request: Request,
     wait: Wait,
@@ -98,7 +98,7 @@ pub(crate) async fn acquire(
     let span = tracing::debug_span!("acquire", mutex = first_id.as_ref().map(tracing::field::display), owner = %asker.owner);
     let pursuit = Pursuit {
         backend: Arc::clone(&ward.backend),
-        ward: ward.clone(),
+        ward: Arc::clone(ward),
         asker,
         request,
         wait,
@@ -134,7 +134,7 @@ fn stopped() -> Error {
 
 struct Pursuit {
     backend: Arc<dyn MutexBackend>,
-    ward: Ward,
+    ward: Arc<Ward>,
     asker: Asker,
     request: Request,
     wait: Wait,

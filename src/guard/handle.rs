@@ -38,7 +38,7 @@ use crate::{
 #[must_use = "a guard that is dropped releases its mutex"]
 pub struct Guard {
     hold: Arc<KeptHold>,
-    ward: Ward,
+    ward: Arc<Ward>,
     is_armed: AtomicBool,
 }
 
@@ -58,7 +58,7 @@ pub enum Upgrade {
 
 impl Guard {
     pub(super) fn new(
-        ward: Ward,
+        ward: Arc<Ward>,
         captured: Captured,
         attachment: Option<Attachment>,
         settings: &Settings,
@@ -76,7 +76,7 @@ impl Guard {
         Self::of(ward, hold, asked)
     }
 
-    fn of(ward: Ward, hold: KeptHold, asked: Instant) -> Self {
+    fn of(ward: Arc<Ward>, hold: KeptHold, asked: Instant) -> Self {
         let hold = Arc::new(hold);
         ward.keeper.keep(&hold, asked);
         Self {
@@ -86,12 +86,12 @@ impl Guard {
         }
     }
 
-    pub(super) fn all(ward: &Ward, acquired: Acquired, settings: &Settings) -> Vec<Self> {
+    pub(super) fn all(ward: &Arc<Ward>, acquired: Acquired, settings: &Settings) -> Vec<Self> {
         let asked = acquired.asked;
         let holds = acquired.holds.into_iter();
         holds
             .map(|(captured, attachment)| {
-                Self::new(ward.clone(), captured, attachment, settings, asked)
+                Self::new(Arc::clone(ward), captured, attachment, settings, asked)
             })
             .collect()
     }
@@ -186,7 +186,7 @@ impl Guard {
     /// then the rule ends the hold.
     pub async fn release(self) -> Result<Released> {
         self.disarm();
-        let ward = self.ward.clone();
+        let ward = Arc::clone(&self.ward);
         let release = self.releasing();
         let done = ward.background.run(release).await;
         done.unwrap_or_else(|error| {
@@ -270,7 +270,7 @@ impl Guard {
         self.ward.keeper.forget(&self.hold);
         let asked = Instant::now();
         let hold = self.hold.changed(mutex, asked);
-        Self::of(self.ward.clone(), hold, asked)
+        Self::of(Arc::clone(&self.ward), hold, asked)
     }
 
     /// Runs work, cancels it (drops its future) if the hold is lost, and releases the mutex only
@@ -351,7 +351,7 @@ impl Guard {
 
     /// What releases the hold, once; if that fails, a task that goes on trying.
     fn releasing(&self) -> impl Future<Output = Result<Released>> + Send + use<> {
-        let ward = self.ward.clone();
+        let ward = Arc::clone(&self.ward);
         let mutex = self.mutex().clone();
         let held = self.hold.captured_at.elapsed();
         ward.keeper.forget(&self.hold);
@@ -405,7 +405,7 @@ impl fmt::Debug for Guard {
 }
 
 /// Puts a guard on a hold that has none. See [`Mutexes::adopt`](crate::Mutexes::adopt).
-pub(crate) async fn adopt(ward: Ward, parts: GuardParts) -> Result<Guard> {
+pub(crate) async fn adopt(ward: Arc<Ward>, parts: GuardParts) -> Result<Guard> {
     let lost = || Error::Lost {
         id: parts.id.clone(),
         token: Some(parts.fencing_token),

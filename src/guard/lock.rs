@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "a lock does nothing until it is awaited"]
 pub struct Lock<W = Waiting> {
-    ward: Ward,
+    ward: Arc<Ward>,
     id: MutexId,
     access: Access,
     settings: Settings,
@@ -63,7 +63,7 @@ impl TryLocked {
 }
 
 impl<W> Lock<W> {
-    pub(crate) fn new(ward: Ward, id: &MutexId, access: Access) -> Self {
+    pub(crate) fn new(ward: Arc<Ward>, id: &MutexId, access: Access) -> Self {
         Self {
             ward,
             id: id.clone(),

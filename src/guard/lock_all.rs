@@ -1,4 +1,4 @@
-use std::{future::IntoFuture, time::Duration};
+use std::{future::IntoFuture, sync::Arc, time::Duration};
 
 use super::{
     Guard, Ward,
@@ -18,14 +18,14 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "a lock does nothing until it is awaited"]
 pub struct LockAll {
-    ward: Result<Ward>,
+    ward: Result<Arc<Ward>>,
     wishes: Vec<(MutexId, Access)>,
     settings: Settings,
     wait: Wait,
 }
 
 impl LockAll {
-    pub(crate) fn new(ward: Result<Ward>, wishes: Vec<(MutexId, Access)>) -> Self {
+    pub(crate) fn new(ward: Result<Arc<Ward>>, wishes: Vec<(MutexId, Access)>) -> Self {
         Self {
             ward,
             wishes,

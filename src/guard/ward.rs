@@ -3,8 +3,8 @@ use std::sync::Arc;
 use super::Keeper;
 use crate::{backend::MutexBackend, background::Background, postgres::Repository, rules::Rules};
 
-/// What a hold needs to be waited for, kept and given back. Cheap to clone.
-#[derive(Clone, Debug)]
+/// What a hold needs to be waited for, kept and given back.
+#[derive(Debug)]
 pub(crate) struct Ward {
     pub(crate) backend: Arc<dyn MutexBackend>,
     pub(crate) keeper: Keeper,
@@ -16,14 +16,16 @@ pub(crate) struct Ward {
 
 impl Ward {
     /// The same for work that goes on elsewhere than where it is asked for.
-    pub(crate) fn anchored(&self) -> Self {
+    pub(crate) fn anchored(self: &Arc<Self>) -> Arc<Self> {
         match self.backend.anchored() {
-            Some(backend) => Self {
+            Some(backend) => Arc::new(Self {
                 keeper: Keeper::new(Arc::clone(&backend), self.background.clone()),
                 backend,
-                ..self.clone()
-            },
-            None => self.clone(),
+                background: self.background.clone(),
+                rules: Arc::clone(&self.rules),
+                repository: self.repository.clone(),
+            }),
+            None => Arc::clone(self),
         }
     }
 }

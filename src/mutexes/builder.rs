@@ -124,12 +124,19 @@ impl MutexesBuilder {
         default: Arc<dyn MutexBackend>,
         background: Background,
     ) -> Mutexes {
+        let rules = Arc::new(self.rules);
+        let routes = Routes::new(
+            default,
+            postgres.as_ref(),
+            self.by_group,
+            &rules,
+            &background,
+        );
         Mutexes {
             parts: Arc::new(Parts {
                 postgres,
-                routes: Routes::new(default, self.by_group, &background),
-                rules: Arc::new(self.rules),
-                background,
+                routes,
+                rules,
             }),
         }
     }

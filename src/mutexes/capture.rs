@@ -1,4 +1,4 @@
-use std::{future::IntoFuture, time::Duration};
+use std::{future::IntoFuture, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -30,7 +30,7 @@ pub struct Capture<'a> {
     auto_release: Option<AutoRelease>,
     status_data: Option<String>,
     /// Where to wait; nowhere inside of a transaction.
-    ward: Option<Ward>,
+    ward: Option<Arc<Ward>>,
     wait: Wait,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Capture<'a> {
         }
     }
 
-    pub(super) fn able_to_wait(mut self, ward: Ward) -> Self {
+    pub(super) fn able_to_wait(mut self, ward: Arc<Ward>) -> Self {
         self.ward = Some(ward);
         self
     }
@@ -146,7 +146,7 @@ impl<'a> Capture<'a> {
     }
 }
 
-async fn in_line(ward: Option<Ward>, request: CaptureRequest, wait: Wait) -> Result<Captured> {
+async fn in_line(ward: Option<Arc<Ward>>, request: CaptureRequest, wait: Wait) -> Result<Captured> {
     let Some(ward) = ward else {
         return Err(Error::InvalidInput {
             field: "wait",

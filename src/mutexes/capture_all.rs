@@ -26,7 +26,7 @@ pub struct CaptureAll<'a> {
 #[derive(Debug)]
 pub(super) enum Place<'a> {
     /// Each call a transaction of its own.
-    Ward(Result<Ward>),
+    Ward(Result<Arc<Ward>>),
     /// In a transaction of the caller's.
     Transaction(&'a dyn MutexBackend),
 }
@@ -112,7 +112,7 @@ impl<'a> CaptureAll<'a> {
 
 /// Captures for an owner who may hold these mutexes already, after waiting if need be.
 pub(super) async fn captured(
-    ward: &Ward,
+    ward: &Arc<Ward>,
     request: CaptureAllRequest,
     owner: MutexOwner,
     wait: Wait,

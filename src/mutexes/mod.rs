@@ -23,7 +23,6 @@ pub use release::{ForceRelease, Release};
 use crate::rules::Rules;
 use crate::{
     backend::{MutexBackend, ReleasedEach, StateRequest},
-    background::Background,
     current_owner::current_owner,
     domain::{Access, Error, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result},
     guard::{self, Guard, GuardParts, Leader, Lock, LockAll, TryLock, Ward},
@@ -72,7 +71,6 @@ struct Parts {
     postgres: Option<PostgresBackend>,
     routes: Routes,
     rules: Arc<Rules>,
-    background: Background,
 }
 
 impl Mutexes {
@@ -317,7 +315,7 @@ impl Mutexes {
     /// Runs a task in one process at a time, of all that want to: see [`Leader::run`].
     pub fn leader(&self, id: &MutexId) -> Leader {
         let (ward, id) = (self.ward(id), id.clone());
-        Leader::new(move || Lock::new(ward.clone(), &id, Access::Exclusive))
+        Leader::new(move || Lock::new(Arc::clone(&ward), &id, Access::Exclusive))
     }
 
     /// Puts a guard on a hold whose guard was [taken off](Guard::into_parts), in this process or
@@ -397,17 +395,8 @@ impl Mutexes {
         self.parts.routes.of_group(id.group())
     }
 
-    fn ward(&self, id: &MutexId) -> Ward {
-        let route = self.parts.routes.route(id.group());
-        let is_routed = self.parts.routes.is_routed(id.group());
-        let postgres = self.parts.postgres.as_ref().filter(|_| !is_routed);
-        Ward {
-            backend: Arc::clone(&route.backend),
-            keeper: route.keeper.clone(),
-            background: self.parts.background.clone(),
-            rules: Arc::clone(&self.parts.rules),
-            repository: postgres.map(|postgres| postgres.repository().clone()),
-        }
+    fn ward(&self, id: &MutexId) -> Arc<Ward> {
+        Arc::clone(self.parts.routes.ward(id.group()))
     }
 
     fn places<'i>(
@@ -421,8 +410,8 @@ impl Mutexes {
 
     /// The ward of several mutexes, which must be kept in one backend: only there they can be
     /// captured together.
-    fn common_ward<'i>(&self, ids: impl Iterator<Item = &'i MutexId>) -> Result<Ward> {
-        let mut common: Option<Ward> = None;
+    fn common_ward<'i>(&self, ids: impl Iterator<Item = &'i MutexId>) -> Result<Arc<Ward>> {
+        let mut common: Option<Arc<Ward>> = None;
         for id in ids {
             let ward = self.ward(id);
             match &common {

@@ -1,46 +1,53 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{backend::MutexBackend, background::Background, domain::MutexQuery, guard::Keeper};
+use crate::{
+    backend::MutexBackend,
+    background::Background,
+    domain::MutexQuery,
+    guard::{Keeper, Ward},
+    postgres::PostgresBackend,
+    rules::Rules,
+};
 
-/// Which backend keeps the mutexes of which group.
+/// Which backend keeps the mutexes of which group, and what guards need there.
 #[derive(Debug)]
 pub(super) struct Routes {
-    default: Route,
-    by_group: BTreeMap<String, Route>,
-}
-
-/// A backend, and who keeps the holds of guards alive there.
-#[derive(Debug)]
-pub(super) struct Route {
-    pub(super) backend: Arc<dyn MutexBackend>,
-    pub(super) keeper: Keeper,
+    default: Arc<Ward>,
+    by_group: BTreeMap<String, Arc<Ward>>,
 }
 
 impl Routes {
     pub(super) fn new(
         default: Arc<dyn MutexBackend>,
+        postgres: Option<&PostgresBackend>,
         by_group: BTreeMap<String, Arc<dyn MutexBackend>>,
+        rules: &Arc<Rules>,
         background: &Background,
     ) -> Self {
-        let route = |backend: Arc<dyn MutexBackend>| Route {
-            keeper: Keeper::new(Arc::clone(&backend), background.clone()),
-            backend,
+        let ward = |backend: Arc<dyn MutexBackend>, postgres: Option<&PostgresBackend>| {
+            Arc::new(Ward {
+                keeper: Keeper::new(Arc::clone(&backend), background.clone()),
+                backend,
+                background: background.clone(),
+                rules: Arc::clone(rules),
+                repository: postgres.map(|postgres| postgres.repository().clone()),
+            })
         };
         let by_group = by_group.into_iter();
         Self {
-            default: route(default),
+            default: ward(default, postgres),
             by_group: by_group
-                .map(|(group, backend)| (group, route(backend)))
+                .map(|(group, backend)| (group, ward(backend, None)))
                 .collect(),
         }
     }
 
-    pub(super) fn route(&self, group: &str) -> &Route {
+    pub(super) fn ward(&self, group: &str) -> &Arc<Ward> {
         self.by_group.get(group).unwrap_or(&self.default)
     }
 
     pub(super) fn of_group(&self, group: &str) -> &dyn MutexBackend {
-        self.route(group).backend.as_ref()
+        self.ward(group).backend.as_ref()
     }
 
     pub(super) fn of_query(&self, query: &MutexQuery) -> &dyn MutexBackend {
@@ -58,6 +65,6 @@ impl Routes {
     pub(super) fn all(&self) -> impl Iterator<Item = &dyn MutexBackend> {
         std::iter::once(&self.default)
             .chain(self.by_group.values())
-            .map(|route| route.backend.as_ref())
+            .map(|ward| ward.backend.as_ref())
     }
 }

@@ -439,13 +439,14 @@ impl MutexBackend for PostgresBackend {
     /// the application's runtime.
     fn keep<'a>(&'a self, holds: &'a [HoldToKeep]) -> BackendFuture<'a, Vec<NotKept>> {
         Box::pin(async move {
-            match self.waiting.session().await {
-                Ok(session) => self.repository.keep(session.client(), holds).await,
-                Err(_) => {
-                    self.attempt(&Keep { holds }, self.settings.call_timeout)
-                        .await
+            if let Some(session) = self.waiting.session_soon().await {
+                match self.repository.keep(session.client(), holds).await {
+                    Ok(not_kept) => return Ok(not_kept),
+                    Err(error) => tracing::debug!(%error, "heartbeat by the pool instead"),
                 }
             }
+            self.attempt(&Keep { holds }, self.settings.call_timeout)
+                .await
         })
     }
 

@@ -14,6 +14,9 @@ use crate::domain::Error;
 /// How long a look at the lines may take.
 const LOOKING: Duration = Duration::from_secs(5);
 
+/// How long to wait for the session where it can be done without.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long to pause after a look that failed.
 const AFTER_A_FAILURE: Duration = Duration::from_millis(250);
 
@@ -49,11 +52,16 @@ impl WaitingRoom {
         self.own.get(heard).await
     }
 
+    /// The session, if it is open or opens soon. Opening goes on in any case.
+    pub(super) async fn session_soon(&self) -> Option<Arc<Session>> {
+        timeout(PATIENCE, self.session()).await.ok()?.ok()
+    }
+
     /// By what number the process waits.
     pub(super) async fn listener(&self) -> i64 {
-        match self.session().await {
-            Ok(session) => session.number,
-            Err(_) => self.number_without_session,
+        match self.session_soon().await {
+            Some(session) => session.number,
+            None => self.number_without_session,
         }
     }
 
@@ -94,7 +102,7 @@ async fn watch(backend: PostgresBackend) {
     let mut known_as = None;
     let mut looks_to_comparison = 0;
     while room.lines.go_on() {
-        let session = room.session().await.ok();
+        let session = room.session_soon().await;
         let number = session.as_ref().map(|session| session.number);
         if known_as != Some(number) {
             known_as = Some(number);
