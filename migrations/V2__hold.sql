@@ -24,10 +24,8 @@ where (expires_at is null or expires_at >= clock_timestamp())
   -- locks are not replicated, so a standby cannot tell.)
   and case
           when auto_release_rule <> 'connection' or auto_release_config !~ '^[0-9]{1,18}( |$)' or pg_is_in_recovery() then true
-          when not pg_try_advisory_xact_lock_shared(split_part(auto_release_config, ' ', 1)::bigint) then true
-          else exists (select from pg_locks l
-                       where l.locktype = 'advisory' and l.pid = pg_backend_pid() and l.mode = 'ExclusiveLock' and l.objsubid = 1
-                         and (l.classid::bigint << 32) + l.objid::bigint = split_part(auto_release_config, ' ', 1)::bigint)
+          when split_part(auto_release_config, ' ', 1) = any (string_to_array(current_setting('pgmutex.attached', true), ',')) then true
+          else not pg_try_advisory_xact_lock_shared(split_part(auto_release_config, ' ', 1)::bigint)
       end;
 
 comment on view held is 'What is held now, by whom, since when and until when. Holds whose rule has ended them are left out; hold shows those too.';
@@ -78,24 +76,18 @@ comment on function mutex_key(text, text, text) is
 -- Whether a hold is over ------------------------------------------------------------------------------------------------
 
 -- A database session that holds are attached to keeps an exclusive advisory lock on its number for as long as it lives. The
--- lock is asked for as a shared one: two who ask at once must not take each other for that session. A session is never gone
--- for itself, although it could lock its own number once more.
+-- lock is asked for as a shared one: two who ask at once must not take each other for that session. A session that asks about
+-- itself would be given the lock once more; it knows its own numbers (attach_session notes them) and need not ask.
 create function session_is_gone(config text) returns boolean
 language plpgsql volatile parallel unsafe
 as $$
 declare
-    number bigint;
+    number text := split_part(config, ' ', 1);
 begin
-    if config !~ '^[0-9]{1,18}( |$)' then
+    if config !~ '^[0-9]{1,18}( |$)' or number = any (string_to_array(current_setting('pgmutex.attached', true), ',')) then
         return false;
     end if;
-    number := split_part(config, ' ', 1)::bigint;
-    if not pg_try_advisory_xact_lock_shared(number) then
-        return false;
-    end if;
-    return not exists (select from pg_locks l
-                       where l.locktype = 'advisory' and l.pid = pg_backend_pid() and l.mode = 'ExclusiveLock' and l.objsubid = 1
-                         and (l.classid::bigint << 32) + l.objid::bigint = number);
+    return pg_try_advisory_xact_lock_shared(number::bigint);
 end
 $$;
 comment on function session_is_gone(text) is 'Whether the database session that a rule connection names has ended.';

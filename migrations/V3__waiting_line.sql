@@ -338,6 +338,7 @@ begin
         perform refuse_transaction();
     end if;
     perform pg_advisory_lock(number);
+    perform set_config('pgmutex.attached', concat_ws(',', nullif(current_setting('pgmutex.attached', true), ''), number), false);
     if attach_session.listen then
         execute format('listen %I', 'pgmutex_' || number);
     end if;

@@ -251,10 +251,8 @@ held as
   WHERE (((expires_at IS NULL) OR (expires_at >= clock_timestamp())) AND
         CASE
             WHEN ((auto_release_rule <> 'connection'::text) OR (auto_release_config !~ '^[0-9]{1,18}( |$)'::text) OR pg_is_in_recovery()) THEN true
-            WHEN (NOT pg_try_advisory_xact_lock_shared((split_part(auto_release_config, ' '::text, 1))::bigint)) THEN true
-            ELSE (EXISTS ( SELECT
-               FROM pg_locks l
-              WHERE ((l.locktype = 'advisory'::text) AND (l.pid = pg_backend_pid()) AND (l.mode = 'ExclusiveLock'::text) AND (l.objsubid = 1) AND ((((l.classid)::bigint << 32) + (l.objid)::bigint) = (split_part(auto_release_config, ' '::text, 1))::bigint))))
+            WHEN (split_part(auto_release_config, ' '::text, 1) = ANY (string_to_array(current_setting('pgmutex.attached'::text, true), ','::text))) THEN true
+            ELSE (NOT pg_try_advisory_xact_lock_shared((split_part(auto_release_config, ' '::text, 1))::bigint))
         END);
 
 hold as
@@ -325,6 +323,7 @@ begin
         perform refuse_transaction();
     end if;
     perform pg_advisory_lock(number);
+    perform set_config('pgmutex.attached', concat_ws(',', nullif(current_setting('pgmutex.attached', true), ''), number), false);
     if attach_session.listen then
         execute format('listen %I', 'pgmutex_' || number);
     end if;
@@ -1770,18 +1769,12 @@ CREATE OR REPLACE FUNCTION pgmutex.session_is_gone(config text)
  LANGUAGE plpgsql
 AS $function$
 declare
-    number bigint;
+    number text := split_part(config, ' ', 1);
 begin
-    if config !~ '^[0-9]{1,18}( |$)' then
+    if config !~ '^[0-9]{1,18}( |$)' or number = any (string_to_array(current_setting('pgmutex.attached', true), ',')) then
         return false;
     end if;
-    number := split_part(config, ' ', 1)::bigint;
-    if not pg_try_advisory_xact_lock_shared(number) then
-        return false;
-    end if;
-    return not exists (select from pg_locks l
-                       where l.locktype = 'advisory' and l.pid = pg_backend_pid() and l.mode = 'ExclusiveLock' and l.objsubid = 1
-                         and (l.classid::bigint << 32) + l.objid::bigint = number);
+    return pg_try_advisory_xact_lock_shared(number::bigint);
 end
 $function$
 
