@@ -1,10 +1,41 @@
-//! Counters and histograms for monitoring, through the facade of the crate `metrics`; without that
-//! feature, nothing.
+//! What is told to whoever watches: events through `tracing`, and counters and histograms through
+//! the facade of the crate `metrics`, with the feature of that name.
 
 use std::time::Duration;
 
+use crate::domain::{CaptureOutcome, Captured, Error};
+
+/// A capture succeeded, after this wait.
+pub(crate) fn captured(captured: &Captured, waited: Duration) {
+    let (mutex, token) = (&captured.id, captured.fencing_token);
+    match &captured.outcome {
+        CaptureOutcome::Captured => {
+            tracing::debug!(%mutex, %token, ?waited, "captured");
+            capture("captured");
+        }
+        CaptureOutcome::Refreshed => {
+            tracing::debug!(%mutex, %token, "refreshed");
+            capture("refreshed");
+        }
+        CaptureOutcome::Evicted(evicted) => {
+            let (session, name) = (&evicted.session_id, &evicted.name);
+            tracing::info!(%mutex, %token, session, name, evicted = %evicted.fencing_token, ?waited, "captured; a hold that was over made way");
+            capture("evicted");
+        }
+    }
+}
+
+/// A capture did not succeed.
+pub(crate) fn not_captured(error: &Error) {
+    capture(match error {
+        Error::Busy { .. } => "busy",
+        Error::Timeout { .. } => "timeout",
+        _ => "error",
+    });
+}
+
 /// A capture had this outcome: `captured`, `refreshed`, `evicted`, `busy`, `timeout` or `error`.
-pub(crate) fn capture(outcome: &'static str) {
+fn capture(outcome: &'static str) {
     #[cfg(feature = "metrics")]
     metrics::counter!("pgmutex_captures_total", "outcome" => outcome).increment(1);
     #[cfg(not(feature = "metrics"))]
@@ -45,4 +76,81 @@ pub(crate) fn lost() {
 pub(crate) fn session_opened() {
     #[cfg(feature = "metrics")]
     metrics::counter!("pgmutex_sessions_opened_total").increment(1);
+}
+
+#[cfg(all(test, feature = "metrics"))]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        sync::{Mutex, PoisonError},
+        time::Duration,
+    };
+
+    use metrics::{
+        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    };
+
+    /// Notes which names were used.
+    #[derive(Default)]
+    struct Names(Mutex<BTreeSet<String>>);
+
+    impl Names {
+        fn note(&self, key: &Key) {
+            let labels: Vec<&str> = key.labels().map(|label| label.value()).collect();
+            let name = format!("{} {}", key.name(), labels.join(","));
+            let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            names.insert(name.trim_end().to_owned());
+        }
+    }
+
+    impl Recorder for Names {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            self.note(key);
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            self.note(key);
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+            self.note(key);
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn each_observation_has_the_name_that_the_readme_gives() {
+        let names = Names::default();
+        metrics::with_local_recorder(&names, || {
+            super::capture("busy");
+            super::waited(Duration::from_millis(1));
+            super::waiters(1.0);
+            super::held(Duration::from_millis(1));
+            super::lost();
+            super::session_opened();
+        });
+        let noted = names.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let expected = [
+            "pgmutex_captures_total busy",
+            "pgmutex_guards_lost_total",
+            "pgmutex_hold_seconds",
+            "pgmutex_sessions_opened_total",
+            "pgmutex_wait_seconds",
+            "pgmutex_waiters",
+        ];
+        assert!(noted.iter().eq(&expected), "{noted:?}");
+        let readme = include_str!("../README.md");
+        for name in expected {
+            let name = name.split(' ').next().unwrap_or(name);
+            assert!(readme.contains(&format!("`{name}`")), "{name}");
+        }
+    }
 }

@@ -110,15 +110,16 @@ pub(crate) async fn acquire(
         Some(deadline) => match timeout_at((deadline + GRACE).into(), receiver).await {
             Ok(answer) => answer,
             Err(_) => {
-                observe::capture("timeout");
-                return Err(match first_id {
+                let late = match first_id {
                     Some(id) => Error::Timeout {
                         id,
                         waited: began.elapsed(),
                         holder: None,
                     },
                     None => stopped(),
-                });
+                };
+                observe::not_captured(&late);
+                return Err(late);
             }
         },
         None => receiver.await,
@@ -159,15 +160,9 @@ impl Pursuit {
         }
         match outcome {
             Ok(acquired) => {
-                let (id, waited) = (&self.asker.ids, self.began.elapsed());
                 for (captured, _) in &acquired.holds {
-                    observe::capture(word(&captured.outcome));
-                    if let Some(evicted) = captured.evicted() {
-                        tracing::info!(mutex = %captured.id, session = evicted.session_id, token = %evicted.fencing_token, "evicted");
-                    }
-                    tracing::debug!(mutex = %captured.id, token = %captured.fencing_token, ?waited, "captured");
+                    observe::captured(captured, self.began.elapsed());
                 }
-                let _ = id;
                 if let Err(unwanted) = sender.send(Ok(acquired)) {
                     if let Ok(acquired) = unwanted {
                         traces.captured = new_holds(&acquired.holds);
@@ -177,11 +172,7 @@ impl Pursuit {
             }
             Err(ended) => {
                 if let Ended::Failed(error) = ended {
-                    observe::capture(match &error {
-                        Error::Busy { .. } => "busy",
-                        Error::Timeout { .. } => "timeout",
-                        _ => "error",
-                    });
+                    observe::not_captured(&error);
                     let _ = sender.send(Err(error));
                 }
                 self.leave_nothing(traces).await;
@@ -376,14 +367,6 @@ fn new_holds(holds: &[(Captured, Option<Attachment>)]) -> Vec<(MutexId, FencingT
         .filter(|(captured, _)| captured.outcome != CaptureOutcome::Refreshed)
         .map(|(captured, _)| (captured.id.clone(), captured.fencing_token))
         .collect()
-}
-
-fn word(outcome: &CaptureOutcome) -> &'static str {
-    match outcome {
-        CaptureOutcome::Captured => "captured",
-        CaptureOutcome::Refreshed => "refreshed",
-        CaptureOutcome::Evicted(_) => "evicted",
-    }
 }
 
 async fn until(deadline: Option<Instant>) {

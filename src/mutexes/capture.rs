@@ -10,6 +10,7 @@ use crate::{
         check_status_data,
     },
     guard::{Wait, Ward, held_here},
+    observe,
     rules::Rules,
 };
 
@@ -115,35 +116,45 @@ impl<'a> Capture<'a> {
         if self.wait != Wait::Not {
             return in_line(self.ward, request, self.wait).await;
         }
-        let mut evicted = None;
-        for _ in 0..MOST_EVICTIONS {
-            match self.backend.capture(&request).await {
-                Err(Error::Busy {
-                    holder,
-                    observed_at,
-                    ..
-                }) if self.rules.have_ended(&holder, observed_at) => {
-                    self.backend
-                        .evict(&request.id, holder.fencing_token)
-                        .await?;
-                    evicted = Some(Evicted::new(
-                        holder.owner.session_id().to_owned(),
-                        holder.owner.name().to_owned(),
-                        holder.fencing_token,
-                    ));
-                }
-                Ok(mut captured) => {
-                    if let (CaptureOutcome::Captured, Some(evicted)) = (&captured.outcome, evicted)
-                    {
-                        captured.outcome = CaptureOutcome::Evicted(evicted);
-                    }
-                    return Ok(captured);
-                }
-                refused => return refused,
-            }
+        let outcome = at_once(self.backend, self.rules, &request).await;
+        match &outcome {
+            Ok(captured) => observe::captured(captured, Duration::ZERO),
+            Err(error) => observe::not_captured(error),
         }
-        self.backend.capture(&request).await
+        outcome
     }
+}
+
+async fn at_once(
+    backend: &dyn MutexBackend,
+    rules: &Rules,
+    request: &CaptureRequest,
+) -> Result<Captured> {
+    let mut evicted = None;
+    for _ in 0..MOST_EVICTIONS {
+        match backend.capture(request).await {
+            Err(Error::Busy {
+                holder,
+                observed_at,
+                ..
+            }) if rules.have_ended(&holder, observed_at) => {
+                backend.evict(&request.id, holder.fencing_token).await?;
+                evicted = Some(Evicted::new(
+                    holder.owner.session_id().to_owned(),
+                    holder.owner.name().to_owned(),
+                    holder.fencing_token,
+                ));
+            }
+            Ok(mut captured) => {
+                if let (CaptureOutcome::Captured, Some(evicted)) = (&captured.outcome, evicted) {
+                    captured.outcome = CaptureOutcome::Evicted(evicted);
+                }
+                return Ok(captured);
+            }
+            refused => return refused,
+        }
+    }
+    backend.capture(request).await
 }
 
 async fn in_line(ward: Option<Arc<Ward>>, request: CaptureRequest, wait: Wait) -> Result<Captured> {

@@ -11,7 +11,7 @@ use std::{
 const LAYERS: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("background", &[]),
-    ("observe", &[]),
+    ("observe", &["domain"]),
     ("random", &[]),
     ("current_owner", &["domain"]),
     ("backend", &["domain"]),
@@ -42,6 +42,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "current_owner",
             "backend",
             "background",
+            "observe",
             "rules",
             "postgres",
             "guard",
