@@ -192,7 +192,7 @@ begin
             perform refuse_input('auto_release_config: this deadline has already passed');
         end if;
     elsif rule = 'connection' then
-        if coalesce(config !~ '^[0-9]{1,18}( [0-9]{1,10})?$', true)
+        if coalesce(config !~ '^[0-9]{1,18}( [0-9]{1,10})?$', true) or split_part(config, ' ', 1)::bigint = 0
            or coalesce(nullif(split_part(config, ' ', 2), ''), '1')::bigint not between 1 and 3153600000 then
             perform refuse_input('auto_release_config of a connection must be the number of a database session, as attach_session gives it, '
                                  'and perhaps a space and whole seconds from 1 to 3153600000');

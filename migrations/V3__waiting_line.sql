@@ -381,6 +381,9 @@ begin
     if pg_is_in_recovery() then
         perform refuse_transaction();
     end if;
+    if look_at_lines.listener is null or look_at_lines.has_session is null then
+        perform refuse_input('listener and has_session must not be null: they say who asks');
+    end if;
     insert into mutex_listener as l (listener, has_session) values (look_at_lines.listener, look_at_lines.has_session)
     on conflict on constraint mutex_listener_pkey do update
     set seen_at = clock_timestamp(), has_session = look_at_lines.has_session

@@ -162,6 +162,13 @@ begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
         perform refuse_transaction();
     end if;
+    if array_length(keep.mutex_groups, 1) is distinct from array_length(keep.fencing_tokens, 1)
+       or array_length(keep.mutex_modes, 1) is distinct from array_length(keep.fencing_tokens, 1)
+       or array_length(keep.mutex_ids, 1) is distinct from array_length(keep.fencing_tokens, 1)
+       or coalesce(array_ndims(keep.fencing_tokens), 1) <> 1
+       or keep.fencing_tokens is null or array_position(keep.fencing_tokens, null) is not null then
+        perform refuse_input('mutex_groups, mutex_modes, mutex_ids and fencing_tokens must be as long as each other, and no token null');
+    end if;
     with asked as (
         select a.* from unnest(keep.mutex_groups, keep.mutex_modes, keep.mutex_ids, keep.fencing_tokens)
                         a (mutex_group, mutex_mode, mutex_id, fencing_token)

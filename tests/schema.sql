@@ -804,7 +804,7 @@ begin
             perform refuse_input('auto_release_config: this deadline has already passed');
         end if;
     elsif rule = 'connection' then
-        if coalesce(config !~ '^[0-9]{1,18}( [0-9]{1,10})?$', true)
+        if coalesce(config !~ '^[0-9]{1,18}( [0-9]{1,10})?$', true) or split_part(config, ' ', 1)::bigint = 0
            or coalesce(nullif(split_part(config, ' ', 2), ''), '1')::bigint not between 1 and 3153600000 then
             perform refuse_input('auto_release_config of a connection must be the number of a database session, as attach_session gives it, '
                                  'and perhaps a space and whole seconds from 1 to 3153600000');
@@ -1142,6 +1142,13 @@ begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
         perform refuse_transaction();
     end if;
+    if array_length(keep.mutex_groups, 1) is distinct from array_length(keep.fencing_tokens, 1)
+       or array_length(keep.mutex_modes, 1) is distinct from array_length(keep.fencing_tokens, 1)
+       or array_length(keep.mutex_ids, 1) is distinct from array_length(keep.fencing_tokens, 1)
+       or coalesce(array_ndims(keep.fencing_tokens), 1) <> 1
+       or keep.fencing_tokens is null or array_position(keep.fencing_tokens, null) is not null then
+        perform refuse_input('mutex_groups, mutex_modes, mutex_ids and fencing_tokens must be as long as each other, and no token null');
+    end if;
     with asked as (
         select a.* from unnest(keep.mutex_groups, keep.mutex_modes, keep.mutex_ids, keep.fencing_tokens)
                         a (mutex_group, mutex_mode, mutex_id, fencing_token)
@@ -1293,6 +1300,9 @@ declare
 begin
     if pg_is_in_recovery() then
         perform refuse_transaction();
+    end if;
+    if look_at_lines.listener is null or look_at_lines.has_session is null then
+        perform refuse_input('listener and has_session must not be null: they say who asks');
     end if;
     insert into mutex_listener as l (listener, has_session) values (look_at_lines.listener, look_at_lines.has_session)
     on conflict on constraint mutex_listener_pkey do update

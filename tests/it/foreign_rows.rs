@@ -27,14 +27,16 @@ enum End {
     After(i64),
     /// Long ago, whenever that was.
     Before,
+    /// At once, and not by time.
+    Gone,
     /// Not in this age, or only when someone decides so.
     Never,
 }
 
-use End::{After, Before, Never};
+use End::{After, Before, Gone, Never};
 
 /// What other programs have been seen to write, or might.
-const SHAPES: [(&str, &str, End); 48] = [
+const SHAPES: [(&str, &str, End); 53] = [
     ("timeout", "300", After(300)),
     ("timeout", " 900 ", After(900)),
     ("timeout", "\t900\r\n", After(900)),
@@ -83,7 +85,13 @@ const SHAPES: [(&str, &str, End); 48] = [
     ("Timeout", "300", Never),
     (" timeout", "300", Never),
     ("ttl", "300", Never),
-    ("connection", "17", Never),
+    // A session that nobody has is gone; what names no session counts as 300 seconds.
+    ("connection", "17", Gone),
+    ("connection", "17 300", Gone),
+    ("connection", "17 soon", Gone),
+    ("connection", "", After(300)),
+    ("connection", "soon", After(300)),
+    ("connection", "1234567890123456789", After(300)),
     ("ConnectionAutoRelease", "{\"pid\": 1}", Never),
     ("таймаут", "300", Never),
 ];
@@ -111,7 +119,7 @@ fn that_end(how: impl Fn(End) -> bool) -> Vec<usize> {
 }
 
 fn at_once(end: End) -> bool {
-    matches!(end, Before | After(..=0))
+    matches!(end, Before | Gone | After(..=0))
 }
 
 async fn let_pass(client: &Client, interval: &str) {
@@ -132,6 +140,8 @@ async fn every_shape_is_read_and_ends_when_the_documentation_says() {
         let expected = match end {
             After(seconds) => Some(mutex.captured_since + TimeDelta::seconds(seconds)),
             Before => Some(DateTime::<Utc>::MIN_UTC),
+            Gone if config == "17" => None,
+            Gone => Some(mutex.captured_since + TimeDelta::seconds(300)),
             Never => (rule == "timeout").then_some(DateTime::<Utc>::MAX_UTC),
         };
         assert_eq!(mutex.expires_at, expected, "{rule} {config:?}");

@@ -366,18 +366,26 @@ async fn a_program_that_writes_without_the_lock_still_cannot_make_two_holders() 
 }
 
 #[tokio::test]
-async fn a_program_that_writes_permits_cannot_store_a_second_hold() {
+async fn a_program_that_writes_permits_cannot_store_one_twice_nor_one_too_many() {
     let database = Database::fresh().await;
     let a = database.session().await;
-    assert_eq!(a.capture("m", "a").await, "captured");
-    let error = a
-        .try_ask(
-            "insert into pgmutex.mutex_model (mutex_group, mutex_mode, mutex_id, owner_session, permit) \
-             values ('tests', 'step', 'm', 'stranger', 1) returning mutex_id",
-        )
-        .await
-        .unwrap_err();
-    assert_eq!(error.code().unwrap().code(), "23514");
+    a.ask("select outcome from pgmutex.capture('tests', 'step', 'm', 'a', access => 'shared', permits => 2)")
+        .await;
+    for (permit, permits, refusal) in [
+        ("1", "2", "23505"),
+        ("3", "2", "23514"),
+        ("0", "2", "23514"),
+        ("-1", "null", "23514"),
+    ] {
+        let error = a
+            .try_ask(&format!(
+                "insert into pgmutex.mutex_model (mutex_group, mutex_mode, mutex_id, owner_session, permit, permits) \
+                 values ('tests', 'step', 'm', 'stranger', {permit}, {permits}) returning mutex_id"
+            ))
+            .await
+            .unwrap_err();
+        assert_eq!(error.code().unwrap().code(), refusal, "{permit}");
+    }
 }
 
 #[tokio::test]

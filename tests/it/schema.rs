@@ -106,6 +106,21 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
         "draw_fencing_token()",
         "check_call('g', 'm', '1', 's')",
         "check_rule('timeout', '300')",
+        "check_access('shared', 1)",
+        "session_is_gone('17')",
+        "hold_is_over('connection', '17', now(), now())",
+        "waiter_is_gone(1, now())",
+        "first_in_line('g', 'm', '1', null)",
+        "could_be_captured('g', 'm', '1', 'shared', 1)",
+        "wake_line('g', 'm', '1')",
+        "circle_of_waiting('g', 'm', '1', 1, 's', '{}', '{}')",
+        "refuse_deadlock('g', 'm', '1', 1, 's', '{1}')",
+        "join_line('g', 'm', '1', 1, 'shared', 1, 's', '', '', '', '', '{1}', 1)",
+        "lock_mutexes('[{}]')",
+        "check_requests('[{}]', '{}', '{}')",
+        "refuse_input('x')",
+        "refuse_transaction()",
+        "current_timeline()",
         "check_text('a', 'b', 1)",
         "mutex_key('g', 'm', '1')",
         "rule_ends_at('timeout', '300', now())",
@@ -121,9 +136,28 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
         "evict('g', 'm', '1', 1)",
         "force_release('g', 'm', '1')",
         "release('g', 'm', '1', 's')",
+        "capture('g', 'm', '1', 's', access => 'shared', wait => true, listener => 1, while_holding => '{1}')",
+        "capture('g', 'm', '1', 't', wait => true, listener => 1, while_holding => '{1}')",
+        "release('g', 'm', '1', 's')",
     ] {
         let answer = caller
             .try_ask(&format!("select outcome from pgmutex.{decision}"))
+            .await;
+        assert!(answer.is_ok(), "{decision}: {answer:?}");
+    }
+    let one = "'[{\"mutex_id\": \"1\", \"owner_session\": \"s\"}]'";
+    for decision in [
+        "attach_session(true)".to_owned(),
+        "look_at_lines(1, true, '{1}')".to_owned(),
+        "leave_line('g', 'm', '1', 't')".to_owned(),
+        "keep('{g}', '{m}', '{1}', '{1}')".to_owned(),
+        format!("capture_each({one})"),
+        format!("capture_all({one}, wait => true)"),
+        format!("release_each({one})"),
+        "release_owner('s')".to_owned(),
+    ] {
+        let answer = caller
+            .try_ask(&format!("select count(*)::text from pgmutex.{decision}"))
             .await;
         assert!(answer.is_ok(), "{decision}: {answer:?}");
     }
@@ -154,8 +188,15 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
                 "not coalesce('search_path=pgmutex, pg_temp' = any (proconfig), false)"
             ))
             .await,
-        "check_call check_rule check_text current_timeline draw_fencing_token mutex_key refuse_input refuse_transaction rule_ends_at"
+        "check_access check_call check_requests check_rule check_text circle_of_waiting could_be_captured current_timeline \
+         draw_fencing_token first_in_line hold_is_over join_line lock_mutexes mutex_key refuse_deadlock refuse_input \
+         refuse_transaction rule_ends_at session_is_gone waiter_is_gone wake_line"
     );
+    let declares_ours = "prolang = (select oid from pg_language where lanname = 'plpgsql') \
+         and not coalesce('search_path=pgmutex, pg_temp' = any (proconfig), false) \
+         and exists (select from pg_type t where t.typnamespace = 'pgmutex'::regnamespace \
+                     and substring(prosrc from '^(.*?)\\mbegin\\M') ~ ('\\m' || t.typname || '\\M(?!\\s+(bigint|text|integer))'))";
+    assert_eq!(session.ask(&list(declares_ours)).await, "");
     // What runs with its owner's rights finds its own objects, whatever the caller's path and
     // temporary tables.
     let pinned =

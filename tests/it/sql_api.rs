@@ -19,7 +19,8 @@ async fn functions_have_their_published_names_and_arguments() {
         (
             "capture",
             "mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text, \
-             owner_name text, auto_release_rule text, auto_release_config text, status_data text",
+             owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer, \
+             wait boolean, listener bigint, while_holding bigint[]",
         ),
         (
             "refresh",
@@ -42,6 +43,29 @@ async fn functions_have_their_published_names_and_arguments() {
             "mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint",
         ),
         ("sweep", "batch integer"),
+        (
+            "keep",
+            "mutex_groups text[], mutex_modes text[], mutex_ids text[], fencing_tokens bigint[]",
+        ),
+        (
+            "leave_line",
+            "mutex_group text, mutex_mode text, mutex_id text, owner_session text",
+        ),
+        ("attach_session", "listen boolean"),
+        (
+            "look_at_lines",
+            "listener bigint, has_session boolean, tickets bigint[]",
+        ),
+        ("capture_each", "requests jsonb, defaults jsonb"),
+        (
+            "capture_all",
+            "requests jsonb, defaults jsonb, wait boolean, listener bigint, while_holding bigint[]",
+        ),
+        (
+            "release_each",
+            "requests jsonb, defaults jsonb, durable boolean",
+        ),
+        ("release_owner", "owner_session text, batch integer"),
         ("bump_generation", ""),
     ] {
         assert_eq!(signature(function).await, arguments, "{function}");

@@ -99,9 +99,9 @@ async fn every_function_refuses_nulls() {
     let database = Database::fresh().await;
     let session = database.session().await;
     // The functions that callers call, from the catalog, so that new ones are not forgotten; where
-    // null means 'any', it is a filter.
+    // null means 'any', it is a filter, and where it can only mean 'no', it does.
     let calls = "select string_agg(format('%s(%s)', oid::regproc, (select string_agg('null::' || argument::regtype, ', ') from unnest(proargtypes) argument)), ';') \
-                 from pg_proc where pronamespace = 'pgmutex'::regnamespace and prosecdef and pronargs > 0 and proname not like 'list%'";
+                 from pg_proc where pronamespace = 'pgmutex'::regnamespace and prosecdef and pronargs > 0 and proname not like 'list%' and proname <> 'attach_session'";
     let mut calls: Vec<String> = session
         .ask(calls)
         .await
@@ -116,6 +116,13 @@ async fn every_function_refuses_nulls() {
         "evict",
         "force_release",
         "sweep",
+        "keep",
+        "leave_line",
+        "look_at_lines",
+        "capture_each",
+        "capture_all",
+        "release_each",
+        "release_owner",
     ] {
         assert!(
             calls
@@ -130,6 +137,7 @@ async fn every_function_refuses_nulls() {
         ("release", "me"),
         ("request", "me"),
         ("evict", "7"),
+        ("leave_line", "me"),
         ("force_release", "why"),
     ];
     for (function, last) in required {
@@ -140,17 +148,55 @@ async fn every_function_refuses_nulls() {
             calls.push(format!("pgmutex.{function}({})", arguments.join(", ")));
         }
     }
+    calls.extend(
+        [
+            "keep(null, '{m}', '{i}', '{7}')",
+            "keep('{g}', '{m,m}', '{i}', '{7}')",
+            "keep('{g}', '{m}', '{i}', '{null}')",
+            "keep('{g,g}', '{m,m}', '{i,i}', '{7,null}')",
+            "look_at_lines(null, true)",
+            "look_at_lines(7, null)",
+            "capture('g', 'm', 'i', 'me', access => null)",
+            "capture_each(null)",
+            "capture_each('[]', null)",
+            "capture_each('null')",
+            "capture_each('[null]')",
+            "capture_each('[{\"mutex_id\": \"i\", \"owner_session\": null}]')",
+            "capture_all(null)",
+            "capture_all('[]', 'null')",
+            "capture_all('[{\"mutex_id\": null, \"owner_session\": \"me\"}]')",
+            "release_each(null)",
+            "release_each('[{\"mutex_id\": \"i\"}]')",
+            "release_owner(null)",
+            "release_owner('')",
+            "release_owner('me', null)",
+        ]
+        .map(|call| format!("pgmutex.{call}")),
+    );
     for call in calls {
         let error = session.try_ask(&format!("select '' from {call}")).await;
         assert_eq!(refusal(error.expect_err(&call)).0, "PM003", "{call}");
     }
     // What may be left out may be null.
-    let outcome = "select outcome from pgmutex.capture('g', 'm', 'i', 'me', null, null, null, null, null, null, null)";
+    let outcome = "select outcome from pgmutex.capture('g', 'm', 'i', 'me', null, null, null, null, null, null, null, permits => null, wait => null, listener => null, while_holding => null)";
     assert_eq!(session.ask(outcome).await, "captured");
     let held = "select concat_ws('/', owner_host, owner_id, owner_login, owner_name, auto_release_rule, auto_release_config) from pgmutex.held";
     assert_eq!(session.ask(held).await, "////timeout/300");
     let listed = "select count(*)::text from pgmutex.list(null, null, null, null, null, null, null, null, null, null, null, null, null, null, null)";
     assert_eq!(session.ask(listed).await, "1");
+    let number = "select (pgmutex.attach_session(null) > 0)::text";
+    assert_eq!(session.ask(number).await, "true");
+    for nothing in [
+        "keep('{}', '{}', '{}', '{}')",
+        "capture_each('[]')",
+        "capture_all('[]', wait => null, while_holding => '{}')",
+        "release_each('[]', durable => null)",
+        "look_at_lines(7, true, null)",
+        "look_at_lines(7, true, '{}')",
+    ] {
+        let rows = format!("select count(*)::text from pgmutex.{nothing}");
+        assert_eq!(session.ask(&rows).await, "0", "{nothing}");
+    }
 }
 
 #[tokio::test]

@@ -143,7 +143,17 @@ async fn sql_takes_a_setting_only_if_it_says_what_it_means() {
         ("", "x"),
         ("never", &long),
         ("connection", ""),
+        ("connection", "0"),
         ("connection", "17"),
+        ("connection", " 17"),
+        ("connection", "-17"),
+        ("connection", "17 "),
+        ("connection", "17 0"),
+        ("connection", "17  300"),
+        ("connection", "17 soon"),
+        ("connection", "17 3153600001"),
+        ("connection", "9999999999999999999"),
+        ("connection", &long),
         ("own rule", &long),
         (&long, ""),
     ] {
@@ -173,7 +183,10 @@ async fn rules_that_cannot_be_meant_are_refused_before_they_are_sent() {
         AutoRelease::restore("timeout", "abc"),
         AutoRelease::restore("timeout", "99999999999999999999"),
         AutoRelease::restore("deadline", "soon"),
-        AutoRelease::restore("connection", "17"),
+        AutoRelease::restore("connection", "soon"),
+        AutoRelease::restore("connection", "0"),
+        AutoRelease::restore("connection", "17 0"),
+        AutoRelease::restore("connection", "17 3153600001"),
         custom("", ""),
         custom("never", ""),
         custom("timeout", "300"),
@@ -245,6 +258,19 @@ fn ends_at(code: &str, config: &str, captured_since: DateTime<Utc>) -> Option<Da
             Some(_) => DateTime::<Utc>::MIN_UTC,
         }),
         "deadline" => Some(moment(config).unwrap_or_else(|| after(300))),
+        "connection" => {
+            let number = |text: &str, most: usize| -> Option<i64> {
+                let fits = text.len() <= most && text.bytes().all(|byte| byte.is_ascii_digit());
+                text.parse().ok().filter(|_| fits)
+            };
+            let mut words = config.splitn(2, ' ');
+            let session = words.next().and_then(|word| number(word, 18));
+            match (session, words.next().map(|word| number(word, 10))) {
+                (Some(_), None) => None,
+                (Some(_), Some(Some(seconds))) if seconds <= 3_153_600_000 => Some(after(seconds)),
+                _ => Some(after(300)),
+            }
+        }
         _ => None,
     }
 }
@@ -339,10 +365,12 @@ fn any_rule_texts() -> impl Strategy<Value = (String, String)> {
     let time = string_regex(&format!("{date}[Tt ]{clock}{decimals}{offset}")).unwrap();
     let digits = "[ \t\r\n]{0,2}[+-]?[0-9]{0,21}[ \t\r\n]{0,2}";
     let number = (-4_000_000_000_i64..4_000_000_000).prop_map(|number| number.to_string());
+    let session = "[0-9]{1,4}( [0-9]{1,4}| 31536000[0-9]{2}| [0-9]{11}|  5)?";
     let any = || any_text(12).prop_map(|text| text.replace('\0', ""));
-    let setting = prop_oneof![2 => digits, 2 => number, 4 => time, 1 => any()].boxed();
-    let judged = select(vec!["timeout", "deadline"]).prop_map(str::to_owned);
-    let known = select(vec!["", "never", "connection", "Timeout", "job"]).prop_map(str::to_owned);
+    let setting =
+        prop_oneof![2 => digits, 2 => number, 4 => time, 2 => session, 1 => any()].boxed();
+    let judged = select(vec!["timeout", "deadline", "connection"]).prop_map(str::to_owned);
+    let known = select(vec!["", "never", "Timeout", "job"]).prop_map(str::to_owned);
     let code = prop_oneof![8 => judged, 2 => known, 1 => any()];
     (code, setting)
 }
@@ -388,16 +416,20 @@ fn any_rule_means_the_same_in_a_row_in_rust_and_by_the_documentation() {
                 AutoRelease::Never | AutoRelease::Custom { .. } => assert_eq!(expected, None),
                 AutoRelease::Timeout(timeout) => assert_eq!(expected, Some(since + *timeout)),
                 AutoRelease::Deadline(deadline) => assert!(same(expected, Some(*deadline))),
+                AutoRelease::Connection { timeout, .. } => {
+                    assert_eq!(expected, timeout.map(|timeout| since + timeout));
+                }
                 _ => assert_eq!((&dumped_code, &dumped_config), (&code, &config)),
             }
 
             // What Rust lets pass, SQL takes, and the other way round; a deadline that has passed
-            // is the database's to refuse.
+            // and a session that is gone are the database's to refuse.
             let accepted = match capture_in_sql(client, &dumped_code, &dumped_config).await {
                 Ok(_) => true,
                 Err((sqlstate, message)) => {
                     assert_eq!(sqlstate, "PM003");
                     message.ends_with("has already passed")
+                        || message.ends_with("session that is gone: attach another")
                 }
             };
             assert_eq!(rule.check().is_ok(), accepted, "{rule:?}");
