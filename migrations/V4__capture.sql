@@ -42,6 +42,7 @@ declare
     strictest    integer;
     ahead        bigint;
     own_ticket   bigint;
+    has_waited   boolean := false;
 begin
     perform check_call(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session);
     perform check_access(capture.access, capture.permits);
@@ -125,21 +126,39 @@ begin
                 returning 'refreshed', h.*, h.captured_since, null, null, null, null
                 into answer;
                 continue when not found;
+                if evicted.fencing_token is not null then
+                    perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+                end if;
                 exit;
             elsif own.permit > 0 and others > 0 then
                 -- To have it alone needs to be alone. Waiting for that would end badly as soon as two of the holders did.
+                if evicted.fencing_token is not null then
+                    perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+                end if;
                 select 'busy', other.*, decided_at, null, null, null, null into answer;
                 return answer;
             end if;
             -- From exclusive to shared keeps the token, as a refresh does. From shared to exclusive is a capture: others may have
-            -- shared the mutex since, with tokens larger than this hold's. A transaction behind the hold's fence is not waited for.
+            -- shared the mutex since, with tokens larger than this hold's. As in release, a refresh on its way is waited out, but
+            -- not a transaction behind the hold's fence.
             perform 1 from hold h
             where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
               and h.permit = own.permit and h.fencing_token = own.fencing_token
             for update skip locked;
             if not found then
-                select 'busy', own.*, decided_at, null, null, null, null into answer;
-                return answer;
+                if has_waited then
+                    if evicted.fencing_token is not null then
+                        perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+                    end if;
+                    select 'busy', own.*, decided_at, null, null, null, null into answer;
+                    return answer;
+                end if;
+                perform 1 from hold h
+                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+                  and h.permit = own.permit and h.fencing_token = own.fencing_token
+                for no key update;
+                has_waited := true;
+                continue;
             end if;
             update hold h
             set permit = wants_permit, permits = capture.permits, captured_since = decided_at,

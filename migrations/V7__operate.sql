@@ -22,6 +22,8 @@ begin
             delete from hold h
             where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
               and h.permit = answer.permit;
+            -- Not if a trigger of another program keeps it: then it stays, and is busy.
+            exit when not found;
             perform wake_line(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id);
             return answer;
         end if;

@@ -109,7 +109,9 @@ begin
     if (select count(distinct r.value ->> 'owner_session') from jsonb_array_elements(completed) r) > 1 then
         perform refuse_input('all requests must be for one owner_session');
     elsif exists (select from jsonb_array_elements(completed) r
-                  group by r.value ->> 'mutex_group', r.value ->> 'mutex_mode', r.value ->> 'mutex_id' having count(*) > 1) then
+                  group by coalesce(r.value ->> 'mutex_group', ''), coalesce(r.value ->> 'mutex_mode', ''),
+                           coalesce(r.value ->> 'mutex_id', '')
+                  having count(*) > 1) then
         perform refuse_input('a mutex is named twice');
     end if;
     perform lock_mutexes(completed);
@@ -141,23 +143,31 @@ begin
         return;
     end if;
 
-    if capture_all.wait then
-        -- One ticket, with a place in every line: whoever has the smallest ticket of all is first wherever it stands, so no two who
-        -- wait for several can wait for each other.
+    -- One ticket, with a place in every line: whoever has the smallest ticket of all is first wherever it stands, so no two who
+    -- wait for several can wait for each other. As in capture, nobody waits to have alone what it shares.
+    if capture_all.wait
+       and not exists (select from unnest(blockers) b
+                       join hold h on h.mutex_group = b.mutex_group and h.mutex_mode = b.mutex_mode and h.mutex_id = b.mutex_id
+                       where h.owner_session = completed -> 0 ->> 'owner_session'
+                         and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())) then
+        -- The latest of the places it has already: nobody is passed.
+        select max(w.ticket) into place from mutex_waiter w
+        where w.owner_session = completed -> 0 ->> 'owner_session'
+          and exists (select from jsonb_array_elements(completed) r
+                      where coalesce(r.value ->> 'mutex_group', '') = w.mutex_group
+                        and coalesce(r.value ->> 'mutex_mode', '') = w.mutex_mode
+                        and coalesce(r.value ->> 'mutex_id', '') = w.mutex_id);
         for request in
             select r.* from jsonb_to_recordset(completed) r (
                 mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
                 owner_name text, access text, permits integer)
             order by mutex_key(coalesce(r.mutex_group, ''), coalesce(r.mutex_mode, ''), coalesce(r.mutex_id, ''))
         loop
-            if place is null then
-                select min(w.ticket) into place from mutex_waiter w
-                where w.owner_session = request.owner_session
-                  and exists (select from jsonb_array_elements(completed) r
-                              where coalesce(r.value ->> 'mutex_group', '') = w.mutex_group
-                                and coalesce(r.value ->> 'mutex_mode', '') = w.mutex_mode
-                                and coalesce(r.value ->> 'mutex_id', '') = w.mutex_id);
-            end if;
+            -- What it holds already it does not wait for.
+            continue when exists (select from hold h
+                                  where h.mutex_group = coalesce(request.mutex_group, '') and h.mutex_mode = coalesce(request.mutex_mode, '')
+                                    and h.mutex_id = coalesce(request.mutex_id, '') and h.owner_session = request.owner_session
+                                    and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()));
             place := join_line(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), place,
                                coalesce(request.access, 'exclusive'), request.permits,
                                request.owner_session, request.owner_host, request.owner_id, request.owner_login, request.owner_name,
@@ -230,7 +240,8 @@ begin
           union
           select w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.owner_session = release_owner.owner_session
           limit release_owner.batch) k;
-    return query select r.* from release_each(coalesce(requests, '[]')) r where r.outcome <> 'not_held';
+    return query select r.* from release_each(coalesce(requests, '[]')) r
+                 where r.outcome <> 'not_held' and r.owner_session = release_owner.owner_session;
 end
 $$;
 comment on function release_owner(text, integer) is

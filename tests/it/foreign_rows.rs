@@ -435,6 +435,8 @@ async fn triggers_that_suppress_changes_make_nothing_run_for_ever() {
     session.run(&suppress("delete")).await;
     assert_eq!(session.capture("m", "b").await, "busy");
     assert_eq!(session.ask("select pgmutex.sweep()::text").await, "0");
+    let force = "select outcome from pgmutex.force_release('tests', 'step', 'm', 'test')";
+    assert_eq!(session.ask(force).await, "busy");
     let swept = database.mutexes().await.sweep().await.unwrap();
     assert_eq!(swept, 0);
 }
