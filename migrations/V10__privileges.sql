@@ -12,7 +12,7 @@ begin
             'capture', 'refresh', 'release', 'request', 'list', 'list_count',
             'remove_hold', 'evict', 'force_release', 'sweep', 'fence',
             'session_is_gone', 'hold_is_over', 'check_access', 'waiter_is_gone', 'first_in_line', 'could_be_captured', 'wake_line',
-            'circle_of_waiting', 'refuse_deadlock', 'join_line', 'leave_line', 'attach_session', 'look_at_lines', 'keep',
+            'circle_of_waiting', 'refuse_deadlock', 'join_line', 'leave_line', 'listener_is_seen', 'attach_session', 'look_at_lines', 'keep',
             'lock_mutexes', 'check_requests', 'capture_each', 'capture_all', 'release_each', 'release_owner')
     loop
         execute format('revoke all on function %s from public', routine);

@@ -342,6 +342,30 @@ comment on function refuse_deadlock(text, text, text, text, integer, text, bigin
 
 -- Queueing --------------------------------------------------------------------------------------------------------------
 
+-- Rarely, and without waiting: what one thread of a process does in a long transaction must not keep the others from their tickets.
+-- (An upsert locks the row even if it changes nothing, and waits for whoever else has it.)
+create function listener_is_seen(listener bigint, has_session boolean) returns void
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+begin
+    perform 1 from mutex_listener l
+    where l.listener = listener_is_seen.listener
+      and (l.seen_at < clock_timestamp() - interval '2 seconds' or l.has_session <> listener_is_seen.has_session)
+    for update skip locked;
+    if found then
+        update mutex_listener l
+        set seen_at = clock_timestamp(), has_session = coalesce(listener_is_seen.has_session, l.has_session)
+        where l.listener = listener_is_seen.listener;
+    elsif not exists (select from mutex_listener l where l.listener = listener_is_seen.listener) then
+        insert into mutex_listener (listener, has_session)
+        values (listener_is_seen.listener, coalesce(listener_is_seen.has_session, false))
+        on conflict do nothing;
+    end if;
+end
+$$;
+comment on function listener_is_seen(bigint, boolean) is 'Writes down that a process is there.';
+
 -- Only behind the mutex's lock. Who is in line already keeps its place, unless a ticket is given: then it goes there.
 create function join_line(
     mutex_group text, mutex_mode text, mutex_id text, ticket bigint, access text, permits integer,
@@ -362,10 +386,7 @@ begin
                             join_line.owner_session, own_ticket, join_line.while_holding);
     if join_line.listener is not null then
         -- A process asks only while it waits for something: until now it may have been silent for long.
-        insert into mutex_listener as l (listener, has_session) values (join_line.listener, false)
-        on conflict on constraint mutex_listener_pkey do update
-        set seen_at = clock_timestamp()
-        where l.seen_at < clock_timestamp() - interval '2 seconds';
+        perform listener_is_seen(join_line.listener, null);
     end if;
     update mutex_waiter w
     set ticket = own_ticket, access = join_line.access, permits = join_line.permits, while_holding = nullif(join_line.while_holding, '{}'),
@@ -472,10 +493,7 @@ begin
     if look_at_lines.listener is null or look_at_lines.has_session is null then
         perform refuse_input('listener and has_session must not be null: they say who asks');
     end if;
-    insert into mutex_listener as l (listener, has_session) values (look_at_lines.listener, look_at_lines.has_session)
-    on conflict on constraint mutex_listener_pkey do update
-    set seen_at = clock_timestamp(), has_session = look_at_lines.has_session
-    where l.seen_at < clock_timestamp() - interval '500 milliseconds' or l.has_session <> look_at_lines.has_session;
+    perform listener_is_seen(look_at_lines.listener, look_at_lines.has_session);
 
     return query
     select head.ticket,

@@ -116,6 +116,7 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
         "circle_of_waiting('g', 'm', '1', 'shared', 1, null, 's', null, '{}', '{}', '{}')",
         "refuse_deadlock('g', 'm', '1', 'shared', 1, 's', 1, '{1}')",
         "join_line('g', 'm', '1', 1, 'shared', 1, 's', '', '', '', '', '{1}', 1)",
+        "listener_is_seen(1, true)",
         "lock_mutexes('[{}]')",
         "check_requests('[{}]', '{}', '{}')",
         "refuse_input('x')",
@@ -189,7 +190,7 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
             ))
             .await,
         "check_access check_call check_requests check_rule check_text circle_of_waiting could_be_captured current_timeline \
-         draw_fencing_token first_in_line hold_is_over join_line lock_mutexes mutex_key refuse_deadlock refuse_input \
+         draw_fencing_token first_in_line hold_is_over join_line listener_is_seen lock_mutexes mutex_key refuse_deadlock refuse_input \
          refuse_transaction rule_ends_at session_is_gone waiter_is_gone wake_line"
     );
     let declares_ours = "prolang = (select oid from pg_language where lanname = 'plpgsql') \

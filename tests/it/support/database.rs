@@ -10,7 +10,7 @@ use pgmutex::{Mutexes, private_server::PrivatePostgres};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
-use super::Session;
+use super::{Listener, Session};
 
 /// The server that the tests of this process share.
 enum Server {
@@ -130,6 +130,11 @@ impl Database {
     /// A connection that takes steps.
     pub(crate) async fn session(&self) -> Session {
         session_at(&self.url).await
+    }
+
+    /// A process that waits for mutexes.
+    pub(crate) async fn listener(&self) -> Listener {
+        Listener::new(&self.url).await
     }
 }
 

@@ -1,11 +1,13 @@
 //! What the tests share: databases, sessions that take steps, and a proxy that misbehaves.
 
 mod database;
+mod listener;
 mod proxy;
 mod schema_dump;
 mod session;
 
 pub(crate) use database::{Database, run_in_private_server, session_at};
+pub(crate) use listener::Listener;
 pub(crate) use proxy::{Cut, Proxy};
 pub(crate) use schema_dump::schema_dump;
 pub(crate) use session::Session;

@@ -70,6 +70,39 @@ impl Session {
         self.begin(&capture(id, owner_session))
     }
 
+    /// The outcome of a call of one of the schema's functions.
+    pub(crate) async fn outcome(&self, call: &str) -> String {
+        self.begin_outcome(call).text().await
+    }
+
+    /// Begins such a call.
+    pub(crate) fn begin_outcome(&self, call: &str) -> Pending {
+        self.begin(&format!("select outcome from pgmutex.{call}"))
+    }
+
+    /// The SQLSTATE and the message with which a call of one of the schema's functions is refused.
+    pub(crate) async fn refusal(&self, call: &str) -> (String, String) {
+        let error = self.begin_outcome(call).result().await.unwrap_err();
+        let error = error.as_db_error().unwrap();
+        (error.code().code().to_owned(), error.message().to_owned())
+    }
+
+    /// Captures `tests/step/<id>` with more arguments, and says with which outcome.
+    pub(crate) async fn capture_as(&self, id: &str, owner_session: &str, more: &str) -> String {
+        self.outcome(&format!(
+            "capture('tests', 'step', '{id}', '{owner_session}', {more})"
+        ))
+        .await
+    }
+
+    /// Releases `tests/step/<id>`, and says with which outcome.
+    pub(crate) async fn release(&self, id: &str, owner_session: &str) -> String {
+        self.outcome(&format!(
+            "release('tests', 'step', '{id}', '{owner_session}')"
+        ))
+        .await
+    }
+
     /// Makes the hold of `tests/step/<id>` look as old as this interval says.
     pub(crate) async fn age(&self, id: &str, interval: &str) {
         self.run(&format!(
