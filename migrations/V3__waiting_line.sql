@@ -351,7 +351,7 @@ as $$
 begin
     perform 1 from mutex_listener l
     where l.listener = listener_is_seen.listener
-      and (l.seen_at < clock_timestamp() - interval '2 seconds' or l.has_session <> listener_is_seen.has_session)
+      and (l.seen_at < clock_timestamp() - interval '500 milliseconds' or l.has_session <> listener_is_seen.has_session)
     for update skip locked;
     if found then
         update mutex_listener l
