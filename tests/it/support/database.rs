@@ -6,7 +6,10 @@ use std::{
     },
 };
 
-use pgmutex::{Mutexes, private_server::PrivatePostgres};
+use pgmutex::{
+    Mutexes, PostgresBackend, PostgresSettings, SchemaName, pool_for_url,
+    private_server::PrivatePostgres,
+};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
@@ -120,6 +123,13 @@ impl Database {
 
     pub(crate) async fn mutexes(&self) -> Mutexes {
         Mutexes::connect(&self.url).await.unwrap()
+    }
+
+    /// The backend, with a pool of its own, as another process would have.
+    pub(crate) fn backend(&self) -> PostgresBackend {
+        let pool = pool_for_url(&self.url).unwrap();
+        let settings = PostgresSettings::default();
+        PostgresBackend::with_direct_url(pool, SchemaName::default(), settings, &self.url).unwrap()
     }
 
     /// A connection of its own.

@@ -3,7 +3,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use pgmutex::{Mutexes, private_server::PrivatePostgres};
+use pgmutex::{
+    Mutexes, PostgresBackend, PostgresSettings, SchemaName, pool_for_url,
+    private_server::PrivatePostgres,
+};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -109,7 +112,13 @@ impl Database {
         Mutexes::connect(&self.url).await.unwrap()
     }
 
-    /// The same for the user whose transactions begin at repeatable read.
+    /// The backend, with a pool of its own and no way past the pooler.
+    pub(crate) fn backend(&self) -> PostgresBackend {
+        let pool = pool_for_url(&self.url).unwrap();
+        PostgresBackend::new(pool, SchemaName::default(), PostgresSettings::default())
+    }
+
+    /// What is under test, for the user whose transactions begin at repeatable read.
     pub(crate) async fn mutexes_at_repeatable_read(&self) -> Mutexes {
         let url = self.server.pooler.url(USER_AT_REPEATABLE_READ, &self.name);
         Mutexes::connect(&url).await.unwrap()
