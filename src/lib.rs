@@ -12,6 +12,7 @@ mod postgres;
 pub mod private_server;
 mod random;
 mod rules;
+mod semaphore_service;
 mod session;
 
 pub use backend::{
@@ -37,6 +38,7 @@ pub use postgres::{
     MigrationReport, PostgresBackend, PostgresSettings, Repository, SchemaName, SchemaStatus,
     TransactionBackend, embedded_migrations, pool_for_url, run_migrations,
 };
+pub use semaphore_service::{IsolatedWork, SemaphoreInfo, SemaphoreService, SemaphoreStatus};
 pub use session::SessionBackend;
 
 // The crates whose types are part of this one's face, in the versions that fit.

@@ -8,7 +8,7 @@ use std::{
 
 /// The layers, lowest first. A file imports from its own layer and from those named with it, from
 /// no other.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("background", &[]),
     ("observe", &["domain"]),
@@ -47,6 +47,10 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "postgres",
             "guard",
         ],
+    ),
+    (
+        "semaphore_service",
+        &["domain", "guard", "mutexes", "random"],
     ),
     ("private_server", &[]),
 ];

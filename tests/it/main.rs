@@ -24,6 +24,7 @@ mod migrations;
 mod owners;
 mod private_server;
 mod schema;
+mod semaphore_service;
 mod several;
 mod shared_access;
 mod sql_api;

@@ -24,8 +24,8 @@ use pgmutex::{
 use crate::support::{Database, owner};
 
 /// A backend under test, and a way to let its time pass.
-struct Subject {
-    mutexes: Mutexes,
+pub(crate) struct Subject {
+    pub(crate) mutexes: Mutexes,
     /// The same, without what only [`Mutexes`] adds.
     backend: Arc<dyn MutexBackend>,
     time: Time,
@@ -38,7 +38,7 @@ enum Time {
 }
 
 impl Subject {
-    async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         let database = Database::fresh().await;
         Self {
             mutexes: database.mutexes().await,
@@ -47,7 +47,7 @@ impl Subject {
         }
     }
 
-    fn session() -> Self {
+    pub(crate) fn session() -> Self {
         let now = Arc::new(StdMutex::new(Utc::now()));
         let clock = Arc::clone(&now);
         let backend = SessionBackend::new().with_clock(move || *clock.lock().unwrap());
@@ -58,7 +58,7 @@ impl Subject {
         }
     }
 
-    async fn pass(&self, seconds: i32) {
+    pub(crate) async fn pass(&self, seconds: i32) {
         match &self.time {
             Time::Postgres(database) => {
                 let older = format!(
@@ -103,7 +103,7 @@ impl Subject {
     }
 
     /// The backend's present.
-    fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         match &self.time {
             Time::Postgres(_) => Utc::now(),
             Time::Session(now) => *now.lock().unwrap(),
