@@ -464,7 +464,7 @@ begin
         null;  -- a platform without the means; the keepalives remain
     end;
     -- The places in line of a session that was lost. Whoever has met them there and is removing them keeps them.
-    insert into mutex_listener (listener, has_session) values (number, attach_session.listen);
+    insert into mutex_listener (listener, has_session) values (number, coalesce(attach_session.listen, false));
     update mutex_waiter w set listener = number
     where (w.mutex_group, w.mutex_mode, w.mutex_id, w.ticket) in (
         select lost.mutex_group, lost.mutex_mode, lost.mutex_id, lost.ticket from mutex_waiter lost

@@ -340,7 +340,7 @@ begin
         null;  -- a platform without the means; the keepalives remain
     end;
     -- The places in line of a session that was lost. Whoever has met them there and is removing them keeps them.
-    insert into mutex_listener (listener, has_session) values (number, attach_session.listen);
+    insert into mutex_listener (listener, has_session) values (number, coalesce(attach_session.listen, false));
     update mutex_waiter w set listener = number
     where (w.mutex_group, w.mutex_mode, w.mutex_id, w.ticket) in (
         select lost.mutex_group, lost.mutex_mode, lost.mutex_id, lost.ticket from mutex_waiter lost
@@ -1207,10 +1207,7 @@ begin
                             join_line.owner_session, own_ticket, join_line.while_holding);
     if join_line.listener is not null then
         -- A process asks only while it waits for something: until now it may have been silent for long.
-        insert into mutex_listener as l (listener, has_session) values (join_line.listener, false)
-        on conflict on constraint mutex_listener_pkey do update
-        set seen_at = clock_timestamp()
-        where l.seen_at < clock_timestamp() - interval '2 seconds';
+        perform listener_is_seen(join_line.listener, null);
     end if;
     update mutex_waiter w
     set ticket = own_ticket, access = join_line.access, permits = join_line.permits, while_holding = nullif(join_line.while_holding, '{}'),
@@ -1372,6 +1369,29 @@ AS $function$
     select count(*) from list(mutex_group, mutex_mode, mutex_id, mutex_id_prefix, owner_session, owner_id, owner_login, auto_release_rule, include_over)
 $function$
 
+-- Writes down that a process is there.
+CREATE OR REPLACE FUNCTION pgmutex.listener_is_seen(listener bigint, has_session boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+begin
+    perform 1 from mutex_listener l
+    where l.listener = listener_is_seen.listener
+      and (l.seen_at < clock_timestamp() - interval '500 milliseconds' or l.has_session <> listener_is_seen.has_session)
+    for update skip locked;
+    if found then
+        update mutex_listener l
+        set seen_at = clock_timestamp(), has_session = coalesce(listener_is_seen.has_session, l.has_session)
+        where l.listener = listener_is_seen.listener;
+    elsif not exists (select from mutex_listener l where l.listener = listener_is_seen.listener) then
+        insert into mutex_listener (listener, has_session)
+        values (listener_is_seen.listener, coalesce(listener_is_seen.has_session, false))
+        on conflict do nothing;
+    end if;
+end
+$function$
+
 -- Takes the advisory locks of all mutexes named in the requests.
 CREATE OR REPLACE FUNCTION pgmutex.lock_mutexes(requests jsonb)
  RETURNS void
@@ -1408,10 +1428,7 @@ begin
     if look_at_lines.listener is null or look_at_lines.has_session is null then
         perform refuse_input('listener and has_session must not be null: they say who asks');
     end if;
-    insert into mutex_listener as l (listener, has_session) values (look_at_lines.listener, look_at_lines.has_session)
-    on conflict on constraint mutex_listener_pkey do update
-    set seen_at = clock_timestamp(), has_session = look_at_lines.has_session
-    where l.seen_at < clock_timestamp() - interval '500 milliseconds' or l.has_session <> look_at_lines.has_session;
+    perform listener_is_seen(look_at_lines.listener, look_at_lines.has_session);
 
     return query
     select head.ticket,

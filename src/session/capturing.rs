@@ -187,7 +187,6 @@ impl Place {
                 hold.permit = 0;
                 hold.permits = None;
                 hold.fencing_token = next_token();
-                hold.held_since = now;
                 outcome = CaptureOutcome::Captured;
             }
             _ => {}

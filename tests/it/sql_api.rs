@@ -51,7 +51,7 @@ async fn functions_have_their_published_names_and_arguments() {
             "leave_line",
             "mutex_group text, mutex_mode text, mutex_id text, owner_session text",
         ),
-        ("attach_session", "listen boolean"),
+        ("attach_session", "listen boolean, instead_of bigint"),
         (
             "look_at_lines",
             "listener bigint, has_session boolean, tickets bigint[]",

@@ -460,7 +460,7 @@ async fn a_process_that_has_long_been_silent_is_alive_when_it_queues() {
 }
 
 #[tokio::test]
-async fn a_process_is_passed_at_once_when_its_session_has_ended() {
+async fn a_process_is_passed_when_its_session_has_ended_and_no_other_takes_over() {
     let database = Database::fresh().await;
     let a = database.session().await;
     let (one, mut two) = (database.listener().await, database.listener().await);
@@ -474,6 +474,33 @@ async fn a_process_is_passed_at_once_when_its_session_has_ended() {
     assert_eq!(two.told().await, [third]);
     assert_eq!(line(&a).await, "w3");
     assert_eq!(a.capture("m", "w3").await, "captured");
+}
+
+#[tokio::test]
+async fn a_process_that_connects_again_soon_keeps_its_places() {
+    let database = Database::fresh().await;
+    let a = database.session().await;
+    let one = database.listener().await;
+    a.capture("m", "holder").await;
+    let first = queue(&a, "w1", one.number(), WAIT).await;
+    let lost = one.number();
+    one.breaks_off(&a).await;
+    a.release("m", "holder").await;
+    assert_eq!(a.capture("m", "x").await, "busy");
+    let again = database.session().await;
+    let number = again
+        .ask(&format!(
+            "select pgmutex.attach_session(listen => true, instead_of => {lost})::text"
+        ))
+        .await;
+    let turn = format!(
+        "select concat_ws(' ', ticket, is_my_turn) from pgmutex.look_at_lines({number}, true)"
+    );
+    assert_eq!(again.ask(&turn).await, format!("{first} t"));
+    a.run("update pgmutex.mutex_listener set seen_at = seen_at - interval '4 seconds'")
+        .await;
+    assert_eq!(a.capture("m", "x").await, "busy");
+    assert_eq!(a.capture("m", "w1").await, "captured");
 }
 
 #[tokio::test]

@@ -72,8 +72,17 @@ impl Listener {
         }
     }
 
-    /// Ends the database session, and returns when the server has seen to it.
+    /// Ends the database session, for longer than a process is given to connect again, and returns
+    /// when the server has seen to it.
     pub(crate) async fn ends(self, observer: &Session) {
+        self.breaks_off(observer).await;
+        observer
+            .run("update pgmutex.mutex_listener set seen_at = seen_at - interval '4 seconds'")
+            .await;
+    }
+
+    /// Ends the database session, just now, and returns when the server has seen to it.
+    pub(crate) async fn breaks_off(self, observer: &Session) {
         let process_id: i32 = self
             .client
             .query_one("select pg_backend_pid()", &[])
