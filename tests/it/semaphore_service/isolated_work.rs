@@ -84,7 +84,7 @@ async fn work_that_panics_releases() {
     let database = Database::fresh().await;
     let service = service(&database.mutexes().await);
     let work = service.isolate_work("s", "ada", secs(60), async |_| panic!("as it should"));
-    let ended = tokio::spawn(async move { work.await.map(|()| ()) }).await;
+    let ended = tokio::spawn(async move { work.await }).await;
     assert!(ended.unwrap_err().is_panic());
     is_free_again(&service).await;
 }
