@@ -47,7 +47,7 @@ pub struct SemaphoreInfo {
     /// When it was acquired or last touched.
     pub update_date_utc: DateTime<Utc>,
     /// Larger for each later acquisition of this semaphore: what it protects can be
-    /// [fenced](crate::InTransaction::fence) with it.
+    /// [fenced](crate::InTransaction::fence) with it. 0 if it is only about to go to its owner.
     pub fencing_token: FencingToken,
     /// Whose hold was over and made way, if the status is
     /// [`ForcedReleased`](SemaphoreStatus::ForcedReleased).

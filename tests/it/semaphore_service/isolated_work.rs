@@ -257,6 +257,24 @@ async fn works_of_one_owner_exclude_each_other() {
 }
 
 #[tokio::test]
+async fn whoever_comes_while_another_stands_in_line_is_told_of_that_one() {
+    let database = Database::fresh().await;
+    let service = service(&database.mutexes().await);
+    service.acquire("s", "ada", secs(60)).await.unwrap();
+    let in_line = database.session().await;
+    let outcome = in_line
+        .ask("select outcome from pgmutex.capture('semaphore', '', 's', owner_session => 'psql', owner_name => 'bob', wait => true)")
+        .await;
+    assert_eq!(outcome, "queued");
+    service.release("s", "ada").await.unwrap();
+    let info = service.acquire("s", "cid", secs(60)).await.unwrap();
+    assert_eq!(info.status, SemaphoreStatus::OwnedBySomeoneElse);
+    assert_eq!(info.owner, "bob");
+    assert_eq!((info.timeout, info.expires_at_utc), (None, None));
+    assert_eq!(service.get("s").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn no_sleep_at_all_is_refused() {
     let database = Database::fresh().await;
     let service = service(&database.mutexes().await);
