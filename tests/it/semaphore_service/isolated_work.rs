@@ -1,3 +1,5 @@
+//! Work under a semaphore, on every backend.
+
 use std::{
     future::pending,
     sync::{
@@ -7,13 +9,11 @@ use std::{
     time::Duration,
 };
 
-use pgmutex::{Error, SemaphoreService, SemaphoreStatus};
+use pgmutex::{Error, Mutexes, SemaphoreService, SemaphoreStatus, SessionBackend};
 use tokio::sync::Notify;
 
 use super::{secs, service};
-use crate::{guards::must, support::Database};
-
-const WAITING: &str = "select count(*)::text from pgmutex.waiting";
+use crate::{conformance::Subject, guards::must};
 
 /// What one was notified of.
 #[derive(Clone, Default)]
@@ -41,10 +41,10 @@ async fn is_free_again(service: &SemaphoreService) {
     must(async { work.await }).await.unwrap();
 }
 
-#[tokio::test]
-async fn work_is_done_under_the_semaphore_which_is_released_afterwards() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
+pub(super) async fn work_is_done_under_the_semaphore_which_is_released_afterwards(
+    subject: &Subject,
+) {
+    let service = service(&subject.mutexes);
     let heard = Heard::default();
     let seen = service
         .isolate_work("s", "ada", secs(60), async |info| {
@@ -67,10 +67,8 @@ async fn work_is_done_under_the_semaphore_which_is_released_afterwards() {
     );
 }
 
-#[tokio::test]
-async fn work_that_fails_is_given_back_as_it_is() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
+pub(super) async fn work_that_fails_is_given_back_as_it_is(subject: &Subject) {
+    let service = service(&subject.mutexes);
     let failed: Result<(), &str> = service
         .isolate_work("s", "ada", secs(60), async |_| Err("no paper"))
         .await
@@ -79,20 +77,16 @@ async fn work_that_fails_is_given_back_as_it_is() {
     assert_eq!(service.get("s").await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn work_that_panics_releases() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
+pub(super) async fn work_that_panics_releases(subject: &Subject) {
+    let service = service(&subject.mutexes);
     let work = service.isolate_work("s", "ada", secs(60), async |_| panic!("as it should"));
     let ended = tokio::spawn(async move { work.await }).await;
     assert!(ended.unwrap_err().is_panic());
     is_free_again(&service).await;
 }
 
-#[tokio::test]
-async fn work_that_is_cancelled_releases() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
+pub(super) async fn work_that_is_cancelled_releases(subject: &Subject) {
+    let service = service(&subject.mutexes);
     let heard = Heard::default();
     let work = service
         .isolate_work("s", "ada", secs(60), async |_| pending::<()>().await)
@@ -106,23 +100,8 @@ async fn work_that_is_cancelled_releases() {
     is_free_again(&service).await;
 }
 
-#[tokio::test]
-async fn waiting_that_is_cancelled_leaves_the_line() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
-    service.acquire("s", "ada", secs(60)).await.unwrap();
-    let work = service.isolate_work("s", "bob", secs(60), |_| async {});
-    let work = tokio::spawn(work.into_future());
-    let session = database.session().await;
-    session.ask_until(WAITING, |count| count == "1").await;
-    work.abort();
-    session.ask_until(WAITING, |count| count == "0").await;
-}
-
-#[tokio::test]
-async fn whoever_waits_is_woken_up_and_was_told_for_whom_it_waits() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
+pub(super) async fn whoever_waits_is_woken_up_and_was_told_for_whom_it_waits(subject: &Subject) {
+    let service = service(&subject.mutexes);
     service.acquire("s", "ada", secs(60)).await.unwrap();
     let heard = Heard::default();
     let work = service
@@ -133,8 +112,7 @@ async fn whoever_waits_is_woken_up_and_was_told_for_whom_it_waits() {
             move |text| heard.hear(text)
         });
     let work = tokio::spawn(work.into_future());
-    let session = database.session().await;
-    session.ask_until(WAITING, |count| count == "1").await;
+    heard.until("waiting").await;
     let [told] = &heard.all()[..] else {
         panic!("{:?}", heard.all());
     };
@@ -147,10 +125,8 @@ async fn whoever_waits_is_woken_up_and_was_told_for_whom_it_waits() {
     assert_eq!(heard.all()[1], "acquired semaphore s");
 }
 
-#[tokio::test]
-async fn whoever_waits_for_long_hears_of_it_now_and_then() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
+pub(super) async fn whoever_waits_for_long_hears_of_it_now_and_then(subject: &Subject) {
+    let service = service(&subject.mutexes);
     service.acquire("s", "ada", secs(60)).await.unwrap();
     let heard = Heard::default();
     let work = service
@@ -168,20 +144,8 @@ async fn whoever_waits_for_long_hears_of_it_now_and_then() {
     must(work).await.unwrap().unwrap();
 }
 
-#[tokio::test]
-async fn a_holder_that_died_is_waited_for_until_its_timeout() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
-    service.acquire("s", "ada", secs(1)).await.unwrap();
-    let work = service.isolate_work("s", "bob", secs(60), async |info| info.owner);
-    let work = work.sleep_between_attempts(secs(3600));
-    assert_eq!(must(work.into_future()).await.unwrap(), "bob");
-}
-
-#[tokio::test]
-async fn waiting_can_be_bounded() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
+pub(super) async fn waiting_can_be_bounded(subject: &Subject) {
+    let service = service(&subject.mutexes);
     service.acquire("s", "ada", secs(60)).await.unwrap();
     for wait in [Duration::ZERO, Duration::from_millis(50)] {
         let work = service.isolate_work("s", "bob", secs(60), |_| async {});
@@ -191,35 +155,13 @@ async fn waiting_can_be_bounded() {
             "{wait:?}: {refused:?}"
         );
     }
-    let session = database.session().await;
-    session.ask_until(WAITING, |count| count == "0").await;
     service.release("s", "ada").await.unwrap();
     let work = service.isolate_work("s", "bob", secs(60), |_| async {});
     work.wait(Duration::ZERO).await.unwrap();
 }
 
-#[tokio::test]
-async fn it_is_kept_alive_while_the_work_goes_on() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
-    let session = database.session().await;
-    service
-        .isolate_work("s", "ada", secs(1), async |_| {
-            session
-                .ask_until(
-                    "select (captured_since > held_since + interval '1.2 seconds')::text from pgmutex.hold",
-                    |kept| kept == "true",
-                )
-                .await;
-        })
-        .await
-        .unwrap();
-}
-
-#[tokio::test]
-async fn work_is_cancelled_when_the_semaphore_is_lost() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
+pub(super) async fn work_is_cancelled_when_the_semaphore_is_lost(subject: &Subject) {
+    let service = service(&subject.mutexes);
     let heard = Heard::default();
     let work = service
         .isolate_work("s", "ada", secs(1), async |_| {
@@ -235,10 +177,8 @@ async fn work_is_cancelled_when_the_semaphore_is_lost() {
     );
 }
 
-#[tokio::test]
-async fn works_of_one_owner_exclude_each_other() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
+pub(super) async fn works_of_one_owner_exclude_each_other(subject: &Subject) {
+    let service = service(&subject.mutexes);
     let at_once = Arc::new(AtomicU32::new(0));
     let tasks: Vec<_> = (0..8)
         .map(|_| {
@@ -256,29 +196,31 @@ async fn works_of_one_owner_exclude_each_other() {
     }
 }
 
-#[tokio::test]
-async fn whoever_comes_while_another_stands_in_line_is_told_of_that_one() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
-    service.acquire("s", "ada", secs(60)).await.unwrap();
-    let in_line = database.session().await;
-    let outcome = in_line
-        .ask("select outcome from pgmutex.capture('semaphore', '', 's', owner_session => 'psql', owner_name => 'bob', wait => true)")
-        .await;
-    assert_eq!(outcome, "queued");
-    service.release("s", "ada").await.unwrap();
-    let info = service.acquire("s", "cid", secs(60)).await.unwrap();
-    assert_eq!(info.status, SemaphoreStatus::OwnedBySomeoneElse);
-    assert_eq!(info.owner, "bob");
-    assert_eq!((info.timeout, info.expires_at_utc), (None, None));
-    assert_eq!(service.get("s").await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn no_sleep_at_all_is_refused() {
-    let database = Database::fresh().await;
-    let service = service(&database.mutexes().await);
+pub(super) async fn no_sleep_at_all_is_refused(subject: &Subject) {
+    let service = service(&subject.mutexes);
     let work = service.isolate_work("s", "ada", secs(60), |_| async {});
     let refused = work.sleep_between_attempts(Duration::ZERO).await;
     assert!(matches!(refused, Err(Error::InvalidInput { .. })));
+}
+
+#[tokio::test]
+async fn parts_of_one_request_wait_for_each_other() {
+    let service = service(&Mutexes::builder().backend(SessionBackend::per_request()));
+    let outside = service.isolate_work("s", "ada", secs(60), |_| async {});
+    assert!(matches!(outside.await, Err(Error::OutsideScope)));
+    SessionBackend::scope(async {
+        service.acquire("s", "ada", secs(60)).await.unwrap();
+        let heard = Heard::default();
+        let work = service
+            .isolate_work("s", "bob", secs(60), async |info| info.owner)
+            .sleep_between_attempts(Duration::from_millis(10))
+            .notify(|text| heard.hear(text));
+        let releasing = async {
+            heard.until("still waiting").await;
+            service.release("s", "ada").await.unwrap();
+        };
+        let (owner, ()) = must(async { tokio::join!(work.into_future(), releasing) }).await;
+        assert_eq!(owner.unwrap(), "bob");
+    })
+    .await;
 }
