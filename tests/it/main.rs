@@ -15,6 +15,7 @@ mod exclusion;
 mod fencing;
 mod foreign_rows;
 mod guards;
+mod histories;
 mod interleavings;
 mod isolation;
 mod keep;
