@@ -226,6 +226,13 @@ impl<'a> Capture<'a> {
 }
 
 impl Access {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Exclusive => "exclusive",
+            Self::Shared { .. } => "shared",
+        }
+    }
+
     pub(super) fn limit(self) -> Option<i32> {
         match self {
             Self::Exclusive => None,

@@ -2,10 +2,14 @@
 //! and a checker that says which promise a history breaks.
 
 mod checker;
+mod contenders;
+mod contention;
 mod corruptions;
+mod decisions;
 mod history;
 mod holds;
 mod lines;
+mod recorder;
 mod right;
 mod stories;
 mod wrong;
