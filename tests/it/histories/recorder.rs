@@ -180,6 +180,27 @@ impl Recorder {
         }
     }
 
+    /// The capture counts from when its transaction begins to when it has committed; `meanwhile`
+    /// happens before the commit.
+    pub(super) async fn capture_in_a_transaction(
+        &self,
+        connection: &mut Connection,
+        owner: &str,
+        wants: &[Want],
+        meanwhile: impl Future<Output = ()>,
+    ) {
+        let request = Request::Capture {
+            wants: wants.to_vec(),
+            waits: false,
+        };
+        let invoked = self.now();
+        connection.client.batch_execute("begin").await.unwrap();
+        let answer = ask(connection, owner, &request).await;
+        meanwhile.await;
+        connection.client.batch_execute("commit").await.unwrap();
+        self.write_down(owner, request, invoked, Some((self.now(), answer)));
+    }
+
     pub(super) async fn release(
         &self,
         connection: &mut Connection,
