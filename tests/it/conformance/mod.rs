@@ -1,5 +1,6 @@
 //! What every backend must do, written once and run on each.
 
+mod alike;
 mod capturing;
 mod circles;
 mod keeping;

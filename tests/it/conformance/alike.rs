@@ -1,0 +1,411 @@
+//! Whatever is asked, in whatever order, every backend answers alike.
+
+use std::{cell::Cell, collections::BTreeMap};
+
+use pgmutex::{
+    Access, CaptureAllRequest, CaptureRequest, Captured, CapturedAll, Error, FencingToken,
+    ForceReleaseRequest, ForceReleased, HoldToKeep, Mutex, MutexBackend, MutexId, MutexOwner,
+    MutexQuery, MutexState, RefreshRequest, ReleaseRequest, Released, ReleasedEach, SessionBackend,
+    StateRequest,
+};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{select, subsequence},
+    test_runner::{Config, TestRunner},
+};
+
+use crate::support::Database;
+
+/// What is asked, of mutexes and owners by their numbers.
+#[derive(Clone, Debug)]
+enum Call {
+    Capture(Wish),
+    CaptureEach(Vec<Wish>),
+    CaptureAll {
+        owner: usize,
+        wishes: Vec<(usize, Access)>,
+        wait: bool,
+        while_holding_of: Option<usize>,
+    },
+    AskAgain(usize),
+    Refresh(usize, usize),
+    Release(usize, usize),
+    ReleaseByLastToken(usize, usize),
+    ReleaseOwner(usize),
+    Leave(usize, usize),
+    ForceRelease(usize),
+    Keep,
+    Request(usize, usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    mutex: usize,
+    owner: usize,
+    access: Access,
+}
+
+const MUTEXES: usize = 3;
+const OWNERS: usize = 4;
+
+fn any_access() -> impl Strategy<Value = Access> {
+    select(vec![
+        Access::Exclusive,
+        Access::Exclusive,
+        Access::shared(),
+        Access::permit_of(1),
+        Access::permit_of(2),
+        Access::permit_of(3),
+    ])
+}
+
+fn any_call() -> impl Strategy<Value = Call> {
+    let wish = || {
+        (0..MUTEXES, 0..OWNERS, any_access()).prop_map(|(mutex, owner, access)| Wish {
+            mutex,
+            owner,
+            access,
+        })
+    };
+    let all = (
+        0..OWNERS,
+        subsequence((0..MUTEXES).collect::<Vec<_>>(), 1..=MUTEXES).prop_shuffle(),
+        vec(any_access(), MUTEXES),
+        prop::bool::weighted(0.8),
+        prop::option::weighted(0.2, 0..OWNERS),
+    )
+        .prop_map(
+            |(owner, mutexes, accesses, wait, while_holding_of)| Call::CaptureAll {
+                owner,
+                wishes: mutexes.into_iter().zip(accesses).collect(),
+                wait,
+                while_holding_of,
+            },
+        );
+    let (mutex, who) = (|| 0..MUTEXES, || 0..OWNERS);
+    prop_oneof![
+        4 => wish().prop_map(Call::Capture),
+        1 => vec(wish(), 0..4).prop_map(Call::CaptureEach),
+        6 => all,
+        6 => who().prop_map(Call::AskAgain),
+        1 => (mutex(), who()).prop_map(|(mutex, who)| Call::Refresh(mutex, who)),
+        4 => (mutex(), who()).prop_map(|(mutex, who)| Call::Release(mutex, who)),
+        1 => (mutex(), who()).prop_map(|(mutex, who)| Call::ReleaseByLastToken(mutex, who)),
+        1 => who().prop_map(Call::ReleaseOwner),
+        1 => (mutex(), who()).prop_map(|(mutex, who)| Call::Leave(mutex, who)),
+        1 => mutex().prop_map(Call::ForceRelease),
+        1 => Just(Call::Keep),
+        1 => (mutex(), who()).prop_map(|(mutex, who)| Call::Request(mutex, who)),
+    ]
+}
+
+/// A backend that is asked, and what it has answered so far.
+struct Asked<'a> {
+    backend: &'a dyn MutexBackend,
+    group: &'a str,
+    /// In the order in which they appeared.
+    tokens: Vec<FencingToken>,
+    tickets: Vec<i64>,
+    last_tokens: BTreeMap<(MutexId, String), FencingToken>,
+    /// What an owner is in line for, in all the lines, and has done nothing else since.
+    waits: BTreeMap<usize, CaptureAllRequest>,
+}
+
+impl Asked<'_> {
+    fn id(&self, mutex: usize) -> MutexId {
+        MutexId::new(self.group, "m", mutex.to_string()).unwrap()
+    }
+
+    /// Of this case alone: some calls are about all that an owner has.
+    fn owner(&self, owner: usize) -> MutexOwner {
+        MutexOwner::new(format!("{owner} of {}", self.group)).unwrap()
+    }
+
+    fn wish(&self, wish: Wish) -> CaptureRequest {
+        CaptureRequest {
+            id: self.id(wish.mutex),
+            owner: self.owner(wish.owner),
+            access: wish.access,
+            auto_release: None,
+            status_data: None,
+        }
+    }
+
+    fn hold(&mut self, hold: &Mutex) -> String {
+        let token = match hold.fencing_token.get() {
+            0 => 0,
+            _ => number(&mut self.tokens, hold.fencing_token),
+        };
+        let whose = (hold.id.clone(), hold.owner.session_id().to_owned());
+        self.last_tokens.insert(whose, hold.fencing_token);
+        format!(
+            "{} of {} permit {}/{:?} token {token}",
+            hold.id.id(),
+            hold.owner.session_id(),
+            hold.permit,
+            hold.permits
+        )
+    }
+
+    fn captured(&mut self, captured: &Captured) -> String {
+        format!("{:?} {}", captured.outcome, self.hold(&captured.mutex))
+    }
+
+    fn error(&mut self, error: &Error) -> String {
+        match error {
+            Error::Busy { id, holder, .. } => format!("{} busy {}", id.id(), self.hold(holder)),
+            Error::Lost { id, .. } => format!("{} lost", id.id()),
+            Error::WaitCircle { id, .. } => format!("{} circle", id.id()),
+            error => panic!("{error:?}"),
+        }
+    }
+
+    fn released(&mut self, released: &Released) -> String {
+        match released {
+            Released::Released(hold) => format!("released {}", self.hold(hold)),
+            Released::NotHeld => "not held".to_owned(),
+        }
+    }
+
+    fn released_each(&mut self, each: &ReleasedEach) -> String {
+        match each {
+            ReleasedEach::Done(released) => self.released(released),
+            ReleasedEach::Busy(hold) => format!("busy {}", self.hold(hold)),
+        }
+    }
+
+    async fn holds(&mut self) -> Vec<String> {
+        let query = MutexQuery::all().group(self.group);
+        let page = self.backend.list(&query).await.unwrap();
+        page.mutexes.iter().map(|hold| self.hold(hold)).collect()
+    }
+
+    async fn capture_all(&mut self, owner: usize, request: CaptureAllRequest) -> Vec<String> {
+        match self.backend.capture_all(&request).await {
+            Ok(CapturedAll::Captured(captured)) => {
+                let describe = |captured| self.captured(captured);
+                captured.iter().map(describe).collect()
+            }
+            Ok(CapturedAll::Queued(ticket)) => {
+                self.waits.insert(owner, request);
+                let place = number(&mut self.tickets, ticket.number);
+                vec![format!("queued {place} {}", self.hold(&ticket.holder))]
+            }
+            Err(error) => vec![self.error(&error)],
+        }
+    }
+
+    /// Forgets the waits that a call may change.
+    fn forget(&mut self, call: &Call) {
+        match call {
+            Call::Capture(Wish { owner, .. })
+            | Call::CaptureAll { owner, .. }
+            | Call::Release(_, owner)
+            | Call::ReleaseByLastToken(_, owner)
+            | Call::ReleaseOwner(owner)
+            | Call::Leave(_, owner) => {
+                self.waits.remove(owner);
+            }
+            Call::CaptureEach(wishes) => {
+                let asks = |owner: &usize| wishes.iter().any(|wish| wish.owner == *owner);
+                self.waits.retain(|owner, _| !asks(owner));
+            }
+            Call::ForceRelease(_) => self.waits.clear(),
+            Call::AskAgain(_) | Call::Refresh(..) | Call::Keep | Call::Request(..) => {}
+        }
+    }
+
+    async fn answer(&mut self, call: &Call) -> Vec<String> {
+        let backend = self.backend;
+        self.forget(call);
+        match call {
+            Call::Capture(wish) => vec![match backend.capture(&self.wish(*wish)).await {
+                Ok(captured) => self.captured(&captured),
+                Err(error) => self.error(&error),
+            }],
+            Call::CaptureEach(wishes) => {
+                let requests: Vec<_> = wishes.iter().map(|wish| self.wish(*wish)).collect();
+                let answers = backend.capture_each(&requests).await.unwrap();
+                let describe = |answer: &Result<Captured, Error>| match answer {
+                    Ok(captured) => self.captured(captured),
+                    Err(error) => self.error(error),
+                };
+                answers.iter().map(describe).collect()
+            }
+            Call::CaptureAll {
+                owner,
+                wishes,
+                wait,
+                while_holding_of,
+            } => {
+                let wishes = wishes.iter().map(|(mutex, access)| Wish {
+                    mutex: *mutex,
+                    owner: *owner,
+                    access: *access,
+                });
+                let captures = wishes.map(|wish| self.wish(wish)).collect();
+                let while_holding = match while_holding_of {
+                    Some(other) => {
+                        let query = MutexQuery::all()
+                            .group(self.group)
+                            .session_id(self.owner(*other).session_id());
+                        let page = backend.list(&query).await.unwrap();
+                        page.mutexes.iter().map(|hold| hold.fencing_token).collect()
+                    }
+                    None => Vec::new(),
+                };
+                let request = CaptureAllRequest {
+                    captures,
+                    wait: *wait,
+                    while_holding,
+                };
+                if *wait {
+                    // An owner waits for one thing at a time.
+                    for mutex in 0..MUTEXES {
+                        let (id, owner) = (self.id(mutex), self.owner(*owner));
+                        backend.leave_line(&id, &owner).await.unwrap();
+                    }
+                }
+                self.capture_all(*owner, request).await
+            }
+            Call::AskAgain(owner) => match self.waits.remove(owner) {
+                Some(request) => self.capture_all(*owner, request).await,
+                None => Vec::new(),
+            },
+            Call::Refresh(mutex, owner) => {
+                let request = RefreshRequest {
+                    id: self.id(*mutex),
+                    owner: self.owner(*owner),
+                    token: None,
+                    status_data: None,
+                };
+                vec![match backend.refresh(&request).await {
+                    Ok(hold) => self.hold(&hold),
+                    Err(error) => self.error(&error),
+                }]
+            }
+            Call::Release(mutex, owner) | Call::ReleaseByLastToken(mutex, owner) => {
+                let whose = (self.id(*mutex), self.owner(*owner).session_id().to_owned());
+                let token = self.last_tokens.get(&whose).copied();
+                let request = ReleaseRequest {
+                    id: self.id(*mutex),
+                    owner: self.owner(*owner),
+                    token: token.filter(|_| matches!(call, Call::ReleaseByLastToken(..))),
+                };
+                vec![match backend.release(&request).await {
+                    Ok(released) => self.released(&released),
+                    Err(error) => self.error(&error),
+                }]
+            }
+            Call::ReleaseOwner(owner) => {
+                let answers = backend.release_owner(&self.owner(*owner)).await.unwrap();
+                let mut released: Vec<_> = answers
+                    .iter()
+                    .map(|each| self.released_each(each))
+                    .collect();
+                released.sort();
+                released
+            }
+            Call::Leave(mutex, owner) => {
+                backend
+                    .leave_line(&self.id(*mutex), &self.owner(*owner))
+                    .await
+                    .unwrap();
+                Vec::new()
+            }
+            Call::ForceRelease(mutex) => {
+                let request = ForceReleaseRequest {
+                    id: self.id(*mutex),
+                    reason: "test".to_owned(),
+                    token: None,
+                };
+                match backend.force_release(&request).await.unwrap() {
+                    ForceReleased::Released(hold) => vec![self.hold(&hold)],
+                    ForceReleased::NotHeld => Vec::new(),
+                }
+            }
+            Call::Keep => {
+                let kept = self.last_tokens.iter().map(|((id, _), token)| HoldToKeep {
+                    id: id.clone(),
+                    token: *token,
+                });
+                let holds: Vec<_> = kept.collect();
+                let mut lost: Vec<_> = backend
+                    .keep(&holds)
+                    .await
+                    .unwrap()
+                    .iter()
+                    .map(|not_kept| (number(&mut self.tokens, not_kept.token), not_kept.is_lost))
+                    .map(|lost| format!("{lost:?}"))
+                    .collect();
+                lost.sort();
+                lost
+            }
+            Call::Request(mutex, owner) => {
+                let request = StateRequest {
+                    id: self.id(*mutex),
+                    owner: self.owner(*owner),
+                };
+                vec![match backend.request(&request).await.unwrap().value {
+                    MutexState::Free => "free".to_owned(),
+                    MutexState::CapturedByMe(hold) => format!("mine {}", self.hold(&hold)),
+                    MutexState::CapturedByOther(hold) => format!("other's {}", self.hold(&hold)),
+                }]
+            }
+        }
+    }
+}
+
+/// Numbers what appears, so that two backends can be compared.
+fn number<T: PartialEq>(seen: &mut Vec<T>, value: T) -> usize {
+    match seen.iter().position(|one| *one == value) {
+        Some(position) => position + 1,
+        None => {
+            seen.push(value);
+            seen.len()
+        }
+    }
+}
+
+#[test]
+fn every_backend_answers_alike() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let database = runtime.block_on(Database::fresh());
+    let postgres = database.backend();
+    let count = Cell::new(0);
+    let config = Config {
+        cases: 64,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let compared = TestRunner::new(config).run(&vec(any_call(), 1..40), |calls| {
+        count.set(count.get() + 1);
+        let group = format!("case {}", count.get());
+        let process = SessionBackend::new();
+        let backends: [&dyn MutexBackend; 2] = [&postgres, &process];
+        let mut asked = backends.map(|backend| Asked {
+            backend,
+            group: &group,
+            tokens: Vec::new(),
+            tickets: Vec::new(),
+            last_tokens: BTreeMap::new(),
+            waits: BTreeMap::new(),
+        });
+        runtime.block_on(async {
+            for (step, call) in calls.iter().enumerate() {
+                let mut answers = Vec::new();
+                for one in &mut asked {
+                    answers.push((one.answer(call).await, one.holds().await));
+                }
+                prop_assert_eq!(&answers[0], &answers[1], "step {} {:?}", step, call);
+            }
+            Ok(())
+        })
+    });
+    compared.unwrap_or_else(|failure| panic!("{failure}"));
+}
