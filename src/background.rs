@@ -4,7 +4,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,11 +12,14 @@ use tokio::{
     runtime::{Builder, Handle},
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// How long work that is left over may take when nobody needs the thread any more.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether connections that were opened on the thread are still open.
+const LOOK: Duration = Duration::from_secs(1);
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -24,7 +27,7 @@ type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// is done.
 #[derive(Clone, Debug)]
 pub(crate) struct Background {
-    jobs: Arc<OnceLock<mpsc::UnboundedSender<Job>>>,
+    jobs: Arc<Mutex<Option<mpsc::UnboundedSender<Job>>>>,
     own_thread: bool,
 }
 
@@ -45,13 +48,22 @@ impl Background {
 
     /// Has work done, whatever becomes of the caller.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let jobs = self.jobs.get_or_init(|| {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            start(receiver, self.own_thread);
-            sender
-        });
-        if jobs.send(Box::pin(work)).is_err() {
-            tracing::error!("the background thread is gone; its work is not done");
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut job: Job = Box::pin(work);
+        if let Some(running) = &*jobs {
+            match running.send(job) {
+                Ok(()) => return,
+                // The runtime that it ran on is gone; the work may go on on another.
+                Err(mpsc::error::SendError(unsent)) => job = unsent,
+            }
+        }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let has_begun = start(receiver, self.own_thread);
+        *jobs = has_begun.then(|| sender.clone());
+        // Whatever the work holds may have work done itself when it is dropped.
+        drop(jobs);
+        if !has_begun || sender.send(job).is_err() {
+            tracing::error!("there is nothing that background work could run on; it is not done");
         }
     }
 
@@ -75,25 +87,39 @@ impl Default for Background {
     }
 }
 
-fn start(receiver: mpsc::UnboundedReceiver<Job>, own_thread: bool) {
+/// Whether there is something to run on.
+fn start(receiver: mpsc::UnboundedReceiver<Job>, own_thread: bool) -> bool {
     if !own_thread {
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(serve(receiver))),
-            Err(error) => tracing::error!(%error, "no runtime for background work"),
-        }
-        return;
+        return match Handle::try_current() {
+            Ok(runtime) => {
+                drop(runtime.spawn(serve(receiver)));
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "no runtime for background work");
+                false
+            }
+        };
     }
     let started = std::thread::Builder::new()
         .name("pgmutex".to_owned())
         .spawn(
             move || match Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime.block_on(serve(receiver)),
+                Ok(runtime) => runtime.block_on(async {
+                    serve(receiver).await;
+                    // A connection that was opened here, into a pool of the application's, is
+                    // driven from here for as long as it is open.
+                    while runtime.metrics().num_alive_tasks() > 0 {
+                        sleep(LOOK).await;
+                    }
+                }),
                 Err(error) => tracing::error!(%error, "no runtime for background work"),
             },
         );
-    if let Err(error) = started {
+    if let Err(error) = &started {
         tracing::error!(%error, "no thread for background work");
     }
+    started.is_ok()
 }
 
 async fn serve(mut receiver: mpsc::UnboundedReceiver<Job>) {
