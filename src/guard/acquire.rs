@@ -18,6 +18,7 @@ use crate::{
     backend::{
         Attachment, BackendFuture, CaptureAllRequest, CapturedAll, MutexBackend, ReleaseRequest,
     },
+    background::Background,
     domain::{
         CaptureOutcome, Captured, Error, Evicted, FencingToken, Mutex, MutexId, MutexOwner, Result,
     },
@@ -64,6 +65,15 @@ pub(crate) struct Acquired {
     pub(crate) holds: Vec<(Captured, Option<Attachment>)>,
     /// When the call that captured them was made.
     pub(crate) asked: Instant,
+}
+
+/// Holds on their way to the one who asked for them: given back if nobody takes them out. Who asks
+/// may be gone at any moment until then, also when they have been sent already.
+struct Delivery {
+    acquired: Option<Acquired>,
+    backend: Arc<dyn MutexBackend>,
+    background: Background,
+    asker: Asker,
 }
 
 /// Who asks for what.
@@ -124,12 +134,34 @@ pub(crate) async fn acquire(
         },
         None => receiver.await,
     };
-    answer.unwrap_or_else(|_| Err(stopped()))
+    match answer {
+        Ok(Ok(delivery)) => delivery.accept().ok_or_else(stopped),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(stopped()),
+    }
 }
 
 fn stopped() -> Error {
     Error::Unavailable {
         source: crate::background::NotDone.into(),
+    }
+}
+
+impl Delivery {
+    fn accept(mut self) -> Option<Acquired> {
+        self.acquired.take()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(acquired) = self.acquired.take() {
+            let mut traces = Traces::default();
+            traces.found(&acquired.holds);
+            let (backend, asker) = (Arc::clone(&self.backend), self.asker.clone());
+            self.background
+                .spawn(async move { leave_nothing(&backend, asker, traces).await });
+        }
     }
 }
 
@@ -151,7 +183,7 @@ enum Ended {
 }
 
 impl Pursuit {
-    async fn run(self, mut sender: oneshot::Sender<Result<Acquired>>) {
+    async fn run(self, mut sender: oneshot::Sender<Result<Delivery>>) {
         let mut traces = Traces::default();
         let outcome = self.pursue(sender.closed(), &mut traces).await;
         if traces.queued {
@@ -163,19 +195,21 @@ impl Pursuit {
                 for (captured, _) in &acquired.holds {
                     observe::captured(captured, self.began.elapsed());
                 }
-                if let Err(unwanted) = sender.send(Ok(acquired)) {
-                    if let Ok(acquired) = unwanted {
-                        traces.captured = new_holds(&acquired.holds);
-                    }
-                    self.leave_nothing(traces).await;
-                }
+                let delivery = Delivery {
+                    acquired: Some(acquired),
+                    backend: self.backend,
+                    background: self.ward.background.clone(),
+                    asker: self.asker,
+                };
+                // If nobody is there to take it, it sees to itself.
+                let _ = sender.send(Ok(delivery));
             }
             Err(ended) => {
                 if let Ended::Failed(error) = ended {
                     observe::not_captured(&error);
                     let _ = sender.send(Err(error));
                 }
-                self.leave_nothing(traces).await;
+                leave_nothing(&self.backend, self.asker, traces).await;
             }
         }
     }
@@ -191,7 +225,7 @@ impl Pursuit {
         let mut pause = FIRST_PAUSE;
         loop {
             // No call is broken off: what became of it would not be known.
-            let (asked, answer) = self.ask(traces).await;
+            let (asked, answer) = self.ask().await;
             let ticket = match answer {
                 Ok((CapturedAll::Captured(captured), attachments)) => {
                     let mut holds: Vec<_> = captured.into_iter().zip(attachments).collect();
@@ -200,7 +234,7 @@ impl Pursuit {
                             .deadline
                             .is_some_and(|deadline| Instant::now() >= deadline)
                     {
-                        traces.captured = new_holds(&holds);
+                        traces.found(&holds);
                         return Err(self.too_late(None));
                     }
                     if let (Some(evicted), Some((first, _))) = (evicted, holds.first_mut())
@@ -272,13 +306,9 @@ impl Pursuit {
         }
     }
 
-    async fn ask(
-        &self,
-        traces: &mut Traces,
-    ) -> (Instant, Result<(CapturedAll, Vec<Option<Attachment>>)>) {
+    async fn ask(&self) -> (Instant, Result<(CapturedAll, Vec<Option<Attachment>>)>) {
         let answer = async {
             let (request, attachments) = (self.request)(Arc::clone(&self.backend)).await?;
-            traces.asked = true;
             let asked = Instant::now();
             let answer = self.backend.capture_all(&request).await;
             answer.map(|answer| (asked, answer, attachments))
@@ -322,32 +352,33 @@ impl Pursuit {
             None => Ended::Abandoned,
         }
     }
+}
 
-    async fn leave_nothing(self, traces: Traces) {
-        if !traces.asked || !(traces.queued || traces.uncertain || !traces.captured.is_empty()) {
-            return;
-        }
-        let Asker {
-            ids,
-            owner,
-            is_its_own,
-        } = self.asker;
-        if is_its_own {
-            let everything = ids.into_iter().map(|id| (id, None)).collect();
-            give_back_in_time(&self.backend, &owner, everything).await;
-            return;
-        }
-        // The owner may hold these mutexes for reasons of its own.
-        let captured = traces
-            .captured
-            .into_iter()
-            .map(|(id, token)| (id, Some(token)))
-            .collect();
-        give_back_in_time(&self.backend, &owner, captured).await;
-        for id in &ids {
-            if let Err(error) = self.backend.leave_line(id, &owner).await {
-                tracing::warn!(mutex = %id, %error, "a place in line is left behind");
-            }
+/// Takes back what a request has left in the database.
+async fn leave_nothing(backend: &Arc<dyn MutexBackend>, asker: Asker, traces: Traces) {
+    if !(traces.queued || traces.uncertain || traces.captured) {
+        return;
+    }
+    let Asker {
+        ids,
+        owner,
+        is_its_own,
+    } = asker;
+    if is_its_own {
+        let everything = ids.into_iter().map(|id| (id, None)).collect();
+        give_back_in_time(backend, &owner, everything).await;
+        return;
+    }
+    // The owner may hold these mutexes for reasons of its own.
+    let captured = traces
+        .new_holds
+        .into_iter()
+        .map(|(id, token)| (id, Some(token)))
+        .collect();
+    give_back_in_time(backend, &owner, captured).await;
+    for id in &ids {
+        if let Err(error) = backend.leave_line(id, &owner).await {
+            tracing::warn!(mutex = %id, %error, "a place in line is left behind");
         }
     }
 }
@@ -355,18 +386,22 @@ impl Pursuit {
 /// What may have to be taken back.
 #[derive(Debug, Default)]
 struct Traces {
-    asked: bool,
     queued: bool,
     uncertain: bool,
-    captured: Vec<(MutexId, FencingToken)>,
+    captured: bool,
+    /// Those of the captured ones that the owner did not have before.
+    new_holds: Vec<(MutexId, FencingToken)>,
 }
 
-fn new_holds(holds: &[(Captured, Option<Attachment>)]) -> Vec<(MutexId, FencingToken)> {
-    holds
-        .iter()
-        .filter(|(captured, _)| captured.outcome != CaptureOutcome::Refreshed)
-        .map(|(captured, _)| (captured.id.clone(), captured.fencing_token))
-        .collect()
+impl Traces {
+    fn found(&mut self, holds: &[(Captured, Option<Attachment>)]) {
+        self.captured = true;
+        self.new_holds = holds
+            .iter()
+            .filter(|(captured, _)| captured.outcome != CaptureOutcome::Refreshed)
+            .map(|(captured, _)| (captured.id.clone(), captured.fencing_token))
+            .collect();
+    }
 }
 
 async fn until(deadline: Option<Instant>) {
