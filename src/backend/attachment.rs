@@ -56,12 +56,10 @@ pub struct TrustWindow {
 impl TrustWindow {
     /// A window that ends this long after something began.
     pub fn new(since: Instant, length: Duration) -> Self {
-        let window = Self {
+        Self {
             origin: since,
-            until: AtomicU64::new(0),
-        };
-        window.extend(since, length);
-        window
+            until: AtomicU64::new(nanos(length)),
+        }
     }
 
     /// A window that does not end by itself.
@@ -72,16 +70,26 @@ impl TrustWindow {
         }
     }
 
-    /// Makes it end this long after something began, unless it ends later already.
-    pub fn extend(&self, since: Instant, length: Duration) {
-        let until = since.saturating_duration_since(self.origin) + length;
-        let nanos = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
-        self.until.fetch_max(nanos, Ordering::Relaxed);
+    /// Makes it end this long after something began, unless it ends later already. One that has
+    /// ended stays so, for whoever has seen that must not be contradicted; says whether it goes on.
+    pub fn extend(&self, since: Instant, length: Duration) -> bool {
+        let until = nanos(since.saturating_duration_since(self.origin) + length);
+        let extended = |end| match self.at(end) {
+            Some(end) if Instant::now() >= end => None,
+            _ => Some(until.max(end)),
+        };
+        self.until
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, extended)
+            .is_ok()
     }
 
     /// When it ends; `None`: not by itself.
     pub fn end(&self) -> Option<Instant> {
-        match self.until.load(Ordering::Relaxed) {
+        self.at(self.until.load(Ordering::Relaxed))
+    }
+
+    fn at(&self, nanos: u64) -> Option<Instant> {
+        match nanos {
             u64::MAX => None,
             nanos => self.origin.checked_add(Duration::from_nanos(nanos)),
         }
@@ -91,4 +99,8 @@ impl TrustWindow {
     pub fn is_over(&self) -> bool {
         self.end().is_some_and(|end| Instant::now() >= end)
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     backend::{Attachment, CaptureRequest, ReleaseRequest},
+    background::NotDone,
     domain::{
         Access, AutoRelease, CaptureOutcome, Captured, Error, FencingToken, Mutex, MutexId,
         Released, Result,
@@ -189,11 +190,7 @@ impl Guard {
         let ward = Arc::clone(&self.ward);
         let release = self.releasing();
         let done = ward.background.run(release).await;
-        done.unwrap_or_else(|error| {
-            Err(Error::Unavailable {
-                source: error.into(),
-            })
-        })
+        done.unwrap_or_else(|error| Err(unavailable(error)))
     }
 
     /// Lets others share the mutex from now on; the token stays.
@@ -202,10 +199,21 @@ impl Guard {
     /// [`Error::Lost`] if the hold was gone; [`Error::Busy`] while a transaction is open behind its
     /// fence. The mutex is released then.
     pub async fn downgrade(self) -> Result<Self> {
-        let changed = self.change(Access::shared()).await?;
-        match changed.fencing_token == self.fencing_token() {
-            true => Ok(self.replaced(changed.mutex)),
-            false => Err(self.was_lost_before(changed).await),
+        let background = self.ward.background.clone();
+        let done = background.run(self.downgrade_here()).await;
+        done.unwrap_or_else(|error| Err(unavailable(error)))
+    }
+
+    // In the background, with the guard: if the caller gives up meanwhile, the guard is dropped
+    // after the change, not beside it.
+    async fn downgrade_here(self) -> Result<Self> {
+        let asked = Instant::now();
+        match self.change(Access::shared()).await {
+            Ok(changed) if changed.fencing_token == self.fencing_token() => {
+                Ok(self.replaced(changed.mutex, asked))
+            }
+            Ok(changed) => Err(self.was_lost_before(changed).await),
+            Err(error) => Err(self.gave_up(error)),
         }
     }
 
@@ -215,17 +223,25 @@ impl Guard {
     /// # Errors
     /// [`Error::Lost`] if the hold was gone. The mutex is released then.
     pub async fn try_upgrade(self) -> Result<Upgrade> {
+        let background = self.ward.background.clone();
+        let done = background.run(self.try_upgrade_here()).await;
+        done.unwrap_or_else(|error| Err(unavailable(error)))
+    }
+
+    // As `downgrade_here`.
+    async fn try_upgrade_here(self) -> Result<Upgrade> {
+        let asked = Instant::now();
         match self.change(Access::Exclusive).await {
             // A hold that began when this one did is this one; another means that it was lost.
             Ok(changed) if changed.held_since == self.mutex().held_since => {
-                Ok(Upgrade::Upgraded(self.replaced(changed.mutex)))
+                Ok(Upgrade::Upgraded(self.replaced(changed.mutex, asked)))
             }
             Ok(changed) => Err(self.was_lost_before(changed).await),
             Err(Error::Busy { holder, .. }) if !self.is_lost() => Ok(Upgrade::Busy {
                 guard: self,
                 holder,
             }),
-            Err(error) => Err(error),
+            Err(error) => Err(self.gave_up(error)),
         }
     }
 
@@ -237,16 +253,21 @@ impl Guard {
             auto_release: None,
             status_data: None,
         };
-        let backend = Arc::clone(&self.ward.backend);
-        let changed = self
-            .ward
-            .background
-            .run(async move { backend.capture(&request).await });
-        changed.await.unwrap_or_else(|error| {
-            Err(Error::Unavailable {
-                source: error.into(),
-            })
-        })
+        self.ward.backend.capture(&request).await
+    }
+
+    /// Releases the hold whatever its token is by now.
+    fn gave_up(self, error: Error) -> Error {
+        if error.is_outcome_unknown() {
+            self.disarm();
+            self.ward.keeper.forget(&self.hold);
+            let holds = vec![(self.id().clone(), None)];
+            let (backend, owner) = (Arc::clone(&self.ward.backend), self.mutex().owner.clone());
+            self.ward
+                .background
+                .spawn(async move { give_back_in_time(&backend, &owner, holds).await });
+        }
+        error
     }
 
     /// The capture that was meant to change this hold has made a new one.
@@ -265,10 +286,9 @@ impl Guard {
     }
 
     /// The guard of the same hold, which has changed.
-    fn replaced(self, mutex: Mutex) -> Self {
+    fn replaced(self, mutex: Mutex, asked: Instant) -> Self {
         self.disarm();
         self.ward.keeper.forget(&self.hold);
-        let asked = Instant::now();
         let hold = self.hold.changed(mutex, asked);
         Self::of(Arc::clone(&self.ward), hold, asked)
     }
@@ -331,11 +351,23 @@ impl Guard {
         if !self.disarm() {
             return;
         }
-        let done = self.ward.background.run(self.releasing()).await;
+        let releasing = self.releasing();
+        self.hold.lose();
+        let done = self.ward.background.run(releasing).await;
         if let Ok(Err(error)) = done {
             tracing::warn!(mutex = %self.id(), %error, "not released yet; the background goes on trying");
         }
-        self.hold.lose();
+    }
+
+    /// The same, without waiting for it.
+    pub(super) fn drop_shared(&self) {
+        if self.disarm() {
+            let releasing = self.releasing();
+            self.hold.lose();
+            self.ward.background.spawn(async move {
+                let _ = releasing.await;
+            });
+        }
     }
 
     /// Makes the drop do nothing; whether it would have done something.
@@ -381,6 +413,12 @@ impl Guard {
             }
             released
         }
+    }
+}
+
+fn unavailable(error: NotDone) -> Error {
+    Error::Unavailable {
+        source: error.into(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{
     sync::Notify,
+    task::JoinSet,
     time::{sleep_until, timeout},
 };
 
@@ -25,7 +26,8 @@ const BEATS: u32 = 3;
 /// How soon an attempt that failed is repeated, at the latest.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Longest that one attempt may take.
+/// Bounds of how long one attempt may take.
+const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(10);
 
 /// Keeps the holds of one backend.
@@ -47,10 +49,20 @@ struct Holds {
     /// Whether someone sees to them.
     served: bool,
     /// By the moment at which something is to be done about each.
-    by_time: BTreeMap<(Instant, u64), Arc<KeptHold>>,
+    by_time: BTreeMap<(Instant, u64), Entry>,
     times: HashMap<u64, Instant>,
-    /// Those attached to a session, by its number.
+    /// Those attached to a session, by its number. A session that is here, be it without holds, is
+    /// watched.
     attached: HashMap<u64, HashMap<u64, Weak<KeptHold>>>,
+}
+
+/// A hold that is seen to.
+#[derive(Debug)]
+struct Entry {
+    hold: Arc<KeptHold>,
+    /// An attempt to keep it alive is under way: all there is to do about it is to say that it is
+    /// lost, should its time be up meanwhile.
+    is_beating: bool,
 }
 
 impl Keeper {
@@ -67,11 +79,11 @@ impl Keeper {
         if let Some(attachment) = &hold.attachment {
             let session = attachment.session();
             let mut holds = self.kept.lock();
+            let is_watched = holds.attached.contains_key(&session);
             let attached = holds.attached.entry(session).or_default();
             attached.insert(hold.number, Arc::downgrade(hold));
-            let is_first = attached.len() == 1;
             drop(holds);
-            if is_first {
+            if !is_watched {
                 let (mut attachment, kept) = (attachment.clone(), Arc::downgrade(&self.kept));
                 self.background.spawn(async move {
                     attachment.ended().await;
@@ -85,7 +97,7 @@ impl Keeper {
             return;
         };
         let mut holds = self.kept.lock();
-        holds.put(time, Arc::clone(hold));
+        holds.put(time, Arc::clone(hold), false);
         let is_served = std::mem::replace(&mut holds.served, true);
         drop(holds);
         if !is_served {
@@ -125,38 +137,65 @@ impl Kept {
 }
 
 impl Holds {
-    fn put(&mut self, time: Instant, hold: Arc<KeptHold>) {
-        self.times.insert(hold.number, time);
-        self.by_time.insert((time, hold.number), hold);
+    fn put(&mut self, time: Instant, hold: Arc<KeptHold>, is_beating: bool) {
+        let number = hold.number;
+        self.times.insert(number, time);
+        let entry = Entry { hold, is_beating };
+        self.by_time.insert((time, number), entry);
     }
 
     fn take(&mut self, number: u64) -> Option<Arc<KeptHold>> {
         let time = self.times.remove(&number)?;
-        self.by_time.remove(&(time, number))
+        let entry = self.by_time.remove(&(time, number))?;
+        Some(entry.hold)
     }
 
-    /// Takes what is to be done now. Heartbeats that would come soon come with them: all holds with
-    /// one timeout soon beat together.
-    fn take_due(&mut self, now: Instant) -> Vec<Arc<KeptHold>> {
-        let Some(soonest) = self.by_time.keys().next().map(|(time, _)| *time) else {
-            return Vec::new();
-        };
-        if soonest > now {
+    fn soonest(&self) -> Option<Instant> {
+        self.by_time.keys().next().map(|(time, _)| *time)
+    }
+
+    /// Takes those whose time is up.
+    fn take_over(&mut self, now: Instant) -> Vec<Arc<KeptHold>> {
+        let is_over = |hold: &KeptHold| hold.end().is_some_and(|end| end <= now);
+        let over: Vec<u64> = self
+            .by_time
+            .range(..=(now, u64::MAX))
+            .filter(|(_, entry)| is_over(&entry.hold))
+            .map(|((_, number), _)| *number)
+            .collect();
+        over.into_iter()
+            .filter_map(|number| self.take(number))
+            .collect()
+    }
+
+    /// Those that are to be kept alive now; they stay here meanwhile, until their time is up.
+    /// Heartbeats that would come soon come with them: all holds with one timeout soon beat together.
+    fn begin_due(&mut self, now: Instant) -> Vec<Arc<KeptHold>> {
+        let is_due = |(time, _): &(Instant, u64), entry: &Entry| !entry.is_beating && *time <= now;
+        let mut until_now = self.by_time.range(..=(now, u64::MAX));
+        if !until_now.any(|(key, entry)| is_due(key, entry)) {
             return Vec::new();
         }
         let longest_interval = Duration::from_secs(60);
         let due: Vec<u64> = self
             .by_time
             .range(..(now + longest_interval, 0))
-            .filter(|((time, _), hold)| {
-                let early = hold.beat.map_or(Duration::ZERO, |beat| beat / BEATS / 2);
-                *time <= now + early
+            .filter(|((time, _), entry)| {
+                let early = entry.hold.beat.map(|beat| beat / BEATS / 2);
+                !entry.is_beating && early.is_some_and(|early| *time <= now + early)
             })
             .map(|((_, number), _)| *number)
             .collect();
-        due.into_iter()
+        let begun: Vec<_> = due
+            .into_iter()
             .filter_map(|number| self.take(number))
-            .collect()
+            .collect();
+        for hold in &begun {
+            if let Some(end) = hold.end() {
+                self.put(end, Arc::clone(hold), true);
+            }
+        }
+        begun
     }
 }
 
@@ -176,43 +215,61 @@ fn lose(hold: &KeptHold, reason: &str) {
 
 /// Sees to the holds until there are none.
 async fn serve(backend: Arc<dyn MutexBackend>, kept: Arc<Kept>) {
+    let mut service = Service {
+        kept: &kept,
+        is_over: false,
+    };
+    let mut beats = JoinSet::new();
     loop {
         let soonest = {
             let mut holds = kept.lock();
-            let soonest = holds.by_time.keys().next().map(|(time, _)| *time);
+            let soonest = holds.soonest();
             holds.served = soonest.is_some();
             soonest
         };
         let Some(soonest) = soonest else {
+            service.is_over = true;
             return;
         };
         tokio::select! {
             () = sleep_until(soonest.into()) => {}
             () = kept.changed.notified() => {}
+            Some(_) = beats.join_next(), if !beats.is_empty() => {}
         }
         let now = Instant::now();
-        let due = kept.lock().take_due(now);
-        let (over, due): (Vec<_>, Vec<_>) = due
-            .into_iter()
-            .partition(|hold| hold.end().is_some_and(|end| end <= now));
-        for hold in over {
+        for hold in kept.lock().take_over(now) {
             lose(&hold, "it was not kept alive in time");
         }
+        let due = kept.lock().begin_due(now);
         if !due.is_empty() {
-            beat(&*backend, &kept, due).await;
+            beats.spawn(beat(Arc::clone(&backend), Arc::clone(&kept), due));
         }
     }
 }
 
-async fn beat(backend: &dyn MutexBackend, kept: &Kept, holds: Vec<Arc<KeptHold>>) {
+/// If the runtime goes while there are holds, whoever comes next has them seen to on another.
+struct Service<'a> {
+    kept: &'a Kept,
+    is_over: bool,
+}
+
+impl Drop for Service<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.kept.lock().served = false;
+        }
+    }
+}
+
+async fn beat(backend: Arc<dyn MutexBackend>, kept: Arc<Kept>, holds: Vec<Arc<KeptHold>>) {
     let asked = Instant::now();
-    // No attempt outlasts the trust in any of them: whoever waits to hear of a loss hears in time.
+    // So that there is time for a second attempt.
     let limit = holds
         .iter()
-        .filter_map(|hold| hold.end())
+        .filter_map(|hold| hold.trust_left(asked))
         .min()
-        .map_or(LONGEST_ATTEMPT, |end| end.saturating_duration_since(asked))
-        .clamp(Duration::from_millis(10), LONGEST_ATTEMPT);
+        .map_or(LONGEST_ATTEMPT, |left| left / 2)
+        .clamp(SHORTEST_ATTEMPT, LONGEST_ATTEMPT);
     let to_keep: Vec<HoldToKeep> = holds
         .iter()
         .map(|hold| HoldToKeep {
@@ -241,11 +298,17 @@ async fn beat(backend: &dyn MutexBackend, kept: &Kept, holds: Vec<Arc<KeptHold>>
         Some(hold.end().map_or(retry, |end| end.min(retry)))
     };
     for hold in holds {
+        // Whoever was let be meanwhile, or lost, is not there any more: the answer is not about it.
+        let mut kept = kept.lock();
+        if kept.take(hold.number).is_none() {
+            continue;
+        }
         let token = hold.mutex.fencing_token.get();
         let next = match (&answer, not_kept.get(&token)) {
+            (Ok(_), None) if hold.kept(asked) => next_time(&hold, asked),
             (Ok(_), None) => {
-                hold.kept(asked);
-                next_time(&hold, asked)
+                lose(&hold, "it was not kept alive in time");
+                None
             }
             (Ok(_), Some(true)) => {
                 lose(&hold, "the database has it no longer");
@@ -253,9 +316,8 @@ async fn beat(backend: &dyn MutexBackend, kept: &Kept, holds: Vec<Arc<KeptHold>>
             }
             (Ok(_), Some(false)) | (Err(_), _) => again(&hold),
         };
-        // A guard that was dropped meanwhile has its own reference only here.
-        if let Some(time) = next.filter(|_| Arc::strong_count(&hold) > 1) {
-            kept.lock().put(time, hold);
+        if let Some(time) = next {
+            kept.put(time, hold, false);
         }
     }
 }

@@ -1,6 +1,9 @@
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -36,7 +39,8 @@ pub(crate) struct KeptHold {
     /// Not kept beyond this.
     pub(super) not_after: Option<Instant>,
     trusted: TrustWindow,
-    state: watch::Sender<GuardState>,
+    /// Shared by all that a guard's hold has been: who watches it watches the guard.
+    state: Arc<watch::Sender<GuardState>>,
 }
 
 static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -69,17 +73,18 @@ impl KeptHold {
             captured_at: asked,
             not_after: max_hold.and_then(|most| asked.checked_add(most - margin(most))),
             trusted,
-            state: watch::Sender::new(GuardState::Held),
+            state: Arc::new(watch::Sender::new(GuardState::Held)),
         }
     }
 
-    /// The same hold after a change that was asked for at this moment or before.
+    /// The same hold after a change that was asked for at this moment, and made its time start again.
     pub(super) fn changed(&self, mutex: Mutex, asked: Instant) -> Self {
-        let trusted = match self.trusted.end() {
-            Some(end) => TrustWindow::new(asked, end.saturating_duration_since(asked)),
-            None => TrustWindow::endless(),
+        let trusted = match (self.beat, self.trusted.end()) {
+            (Some(beat), _) => TrustWindow::new(asked, beat - margin(beat)),
+            (None, Some(end)) => TrustWindow::new(asked, end.saturating_duration_since(asked)),
+            (None, None) => TrustWindow::endless(),
         };
-        Self {
+        let changed = Self {
             number: LAST_NUMBER.fetch_add(1, Ordering::Relaxed),
             mutex,
             beat: self.beat,
@@ -87,8 +92,10 @@ impl KeptHold {
             captured_at: self.captured_at,
             not_after: self.not_after,
             trusted,
-            state: watch::Sender::new(*self.state.borrow()),
-        }
+            state: Arc::clone(&self.state),
+        };
+        changed.become_unless_lost(GuardState::Held);
+        changed
     }
 
     /// How sure it is, at this moment: by the time that is up too, should nobody have noticed yet.
@@ -111,12 +118,22 @@ impl KeptHold {
             .min()
     }
 
-    /// When it was last asked for or kept alive, as far as the trust in it goes.
-    pub(super) fn kept(&self, asked: Instant) {
-        if let Some(beat) = self.beat {
-            self.trusted.extend(asked, beat - margin(beat));
+    /// How long it is relied on from now on if nothing keeps it alive.
+    pub(super) fn trust_left(&self, now: Instant) -> Option<Duration> {
+        let end = self.trusted.end()?;
+        Some(end.saturating_duration_since(now))
+    }
+
+    /// It was kept alive by a question asked at this moment. Says whether that was in time: who has
+    /// seen that the time was up must not see it held again.
+    pub(super) fn kept(&self, asked: Instant) -> bool {
+        let in_time = self
+            .beat
+            .is_none_or(|beat| self.trusted.extend(asked, beat - margin(beat)));
+        if in_time {
+            self.become_unless_lost(GuardState::Held);
         }
-        self.become_unless_lost(GuardState::Held);
+        in_time
     }
 
     pub(super) fn doubt(&self) {
