@@ -34,6 +34,16 @@ impl std::fmt::Debug for LockMaker {
     }
 }
 
+/// The guard of a term. It ends with this: a clone of the term that the task has given away does not
+/// keep the hold.
+struct Term(Arc<Guard>);
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        self.0.drop_shared();
+    }
+}
+
 /// One term of a leader, as its task sees it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Leadership {
@@ -102,10 +112,11 @@ impl Leader {
     /// Cancel safety: dropping the future cancels the task, and releases.
     pub async fn run<T>(&self, mut task: impl AsyncFnMut(Leadership) -> T) -> Result<T> {
         loop {
-            let guard = Arc::new((self.lock.0)().await?);
+            let guard = Term(Arc::new((self.lock.0)().await?));
+            let guard = &guard.0;
             let resigned = Arc::<Resignation>::default();
             let term = Leadership {
-                guard: Arc::clone(&guard),
+                guard: Arc::clone(guard),
                 resigned: Arc::clone(&resigned),
             };
             tracing::info!(mutex = %guard.id(), token = %guard.fencing_token(), "leading");
@@ -120,7 +131,6 @@ impl Leader {
             };
             // The task has ended, or its future was dropped just now: not before that.
             tracing::info!(mutex = %guard.id(), token = %guard.fencing_token(), "leading no more");
-            // A clone of the term that the task has given away does not keep the hold.
             guard.release_shared().await;
             if let Some(output) = outcome {
                 return Ok(output);
