@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{
     sync::{Mutex, watch},
-    time::{sleep, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -208,8 +208,10 @@ impl Session {
         if process_id != Some(self.process_id) {
             return Err("a pooler has lent the connection another session".to_owned());
         }
-        self.trusted.extend(asked, TRUST);
-        Ok(())
+        match self.trusted.extend(asked, TRUST) {
+            true => Ok(()),
+            false => Err("it has not answered in time".to_owned()),
+        }
     }
 }
 
@@ -226,9 +228,16 @@ impl std::fmt::Debug for Session {
 /// or when it turns out to be another.
 async fn watch_over(session: Weak<Session>, ended: impl Future<Output = ()>) {
     let mut ended = std::pin::pin!(ended);
+    let Some(trusted) = session
+        .upgrade()
+        .map(|session| Arc::clone(&session.trusted))
+    else {
+        return;
+    };
     let reason = loop {
         tokio::select! {
             () = &mut ended => break "the connection has ended".to_owned(),
+            () = is_over(&trusted) => break "it has not answered in time".to_owned(),
             () = sleep(PING) => {}
         }
         let Some(session) = session.upgrade() else {
@@ -237,9 +246,15 @@ async fn watch_over(session: Weak<Session>, ended: impl Future<Output = ()>) {
         if session.connection.is_closed() {
             break "the connection has ended".to_owned();
         }
-        match session.ping(Repository::PROCESS_ID).await {
+        // A question under way must not put off saying that it is over.
+        let answer = tokio::select! {
+            () = &mut ended => break "the connection has ended".to_owned(),
+            () = is_over(&trusted) => break "it has not answered in time".to_owned(),
+            answer = session.ping(Repository::PROCESS_ID) => answer,
+        };
+        match answer {
             Ok(()) => {}
-            Err(reason) if session.trusted.is_over() || session.connection.is_closed() => {
+            Err(reason) if trusted.is_over() || session.connection.is_closed() => {
                 break reason;
             }
             Err(reason) if reason.starts_with("a pooler") => break reason,
@@ -249,6 +264,14 @@ async fn watch_over(session: Weak<Session>, ended: impl Future<Output = ()>) {
     if let Some(session) = session.upgrade() {
         tracing::warn!(%reason, "own session lost; what is attached to it is over");
         session.ended.send_replace(true);
+    }
+}
+
+/// Returns when a window has ended that is not extended meanwhile.
+async fn is_over(window: &TrustWindow) {
+    match window.end() {
+        Some(end) => sleep_until(end.into()).await,
+        None => std::future::pending().await,
     }
 }
 
