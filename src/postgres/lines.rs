@@ -103,6 +103,11 @@ impl Lines {
         tickets.watched
     }
 
+    /// To be kept by whoever looks at the lines, until it is told not to go on.
+    pub(super) fn watching(&self) -> Watching<'_> {
+        Watching(self)
+    }
+
     /// The tickets that are waited for.
     pub(super) fn tickets(&self) -> Vec<i64> {
         self.lock().waiting.keys().copied().collect()
@@ -115,6 +120,23 @@ impl Lines {
 
     fn lock(&self) -> MutexGuard<'_, Tickets> {
         self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// If whoever looks at the lines is gone before it was told not to go on, because its runtime is, the
+/// next who waits has it begun again.
+#[derive(Debug)]
+pub(super) struct Watching<'a>(&'a Lines);
+
+impl Watching<'_> {
+    pub(super) fn is_over(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.lock().watched = false;
     }
 }
 

@@ -101,6 +101,7 @@ async fn watch(backend: PostgresBackend) {
     let mut pace = Pace::new(false);
     let mut known_as = None;
     let mut looks_to_comparison = 0;
+    let watching = room.lines.watching();
     while room.lines.go_on() {
         let session = room.session_soon().await;
         let number = session.as_ref().map(|session| session.number);
@@ -142,6 +143,7 @@ async fn watch(backend: PostgresBackend) {
             }
         }
     }
+    watching.is_over();
 }
 
 /// As `attach_session` makes one.
