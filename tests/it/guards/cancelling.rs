@@ -14,7 +14,7 @@ use futures_util::poll;
 use pgmutex::{Access, Error, GuardParts, Lock, MutexId, Mutexes, TryLocked, Upgrade};
 use tokio::{runtime::Builder, sync::Notify};
 
-use super::{held, in_line, must};
+use super::{are_kept_alive, held, in_line, must};
 use crate::support::{Database, Session, mutex_id};
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -458,17 +458,9 @@ async fn without_a_thread_of_its_own() {
         .timeout(Duration::from_secs(1))
         .await
         .unwrap();
-    kept_alive_again(&session).await;
+    are_kept_alive(&session).await;
     drop(guard);
     nothing_stays(&session).await;
-}
-
-/// Returns when a heartbeat has come that is later than now.
-async fn kept_alive_again(session: &Session) {
-    let now = session.ask("select clock_timestamp()::text").await;
-    let later =
-        format!("select count(*)::text from pgmutex.mutex_model where captured_since > '{now}'");
-    must(session.ask_until(&later, |count| count == "1")).await;
 }
 
 /// A connection that the library's thread has opened into a pool of the application's can be used

@@ -1,9 +1,16 @@
 //! Guards: waiting in line, keeping alive, knowing of a loss, giving back.
 
+mod attached;
 mod cancelling;
 mod holding;
+mod losing;
 
-use std::{future::Future, time::Duration};
+use std::{
+    env,
+    future::Future,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
@@ -28,4 +35,47 @@ pub(crate) async fn held(session: &Session, count: usize) {
     let count = count.to_string();
     let held = "select count(*)::text from pgmutex.mutex_model";
     must(session.ask_until(held, |answer| answer == count)).await;
+}
+
+/// Returns when all holds have been kept alive again.
+pub(crate) async fn are_kept_alive(session: &Session) {
+    let now = session.ask("select clock_timestamp()::text").await;
+    let earlier =
+        format!("select count(*)::text from pgmutex.mutex_model where captured_since <= '{now}'");
+    must(session.ask_until(&earlier, |count| count == "0")).await;
+}
+
+/// Another process, which runs a test of this program; killed when this is dropped.
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Runs this test, with these words in its environment.
+    pub(crate) fn run(test: &str, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
+            .args([test, "--exact"])
+            .envs(environment.iter().copied())
+            .stdout(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// `STOP` or `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let process = self.0.id();
+        let kill = format!("kill -{name} {process}");
+        let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
