@@ -122,12 +122,13 @@ impl PostgresBackend {
         let way = direct.unwrap_or_else(|| Way::AsThePool(pool.clone()));
         let repository = Repository::new(schema);
         let own = OwnSession::new(way, repository.clone(), background);
+        let waiting = WaitingRoom::new(own, pool.status().max_size);
         Self {
             pool,
             repository,
             settings,
             begins_elsewhere: Arc::default(),
-            waiting: WaitingRoom::new(own),
+            waiting,
         }
     }
 
@@ -390,7 +391,12 @@ impl MutexBackend for PostgresBackend {
                 true => Some(self.waiting.listener().await),
                 false => None,
             };
-            self.call(CaptureAll { request, listener }).await
+            let number = listener.as_ref().map(|listener| listener.number);
+            self.call(CaptureAll {
+                request,
+                listener: number,
+            })
+            .await
         })
     }
 

@@ -1,6 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
 
 use super::{
     PostgresBackend,
@@ -30,11 +33,23 @@ pub(super) struct WaitingRoom {
     lines: Arc<Lines>,
     /// By what the process is known while it has no session.
     number_without_session: i64,
+    /// Who may ask at the moment.
+    asking: Arc<Semaphore>,
+}
+
+/// By what number a process waits, for one who asks now.
+pub(super) struct Listener {
+    pub(super) number: i64,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl WaitingRoom {
-    pub(super) fn new(own: OwnSession) -> Self {
+    /// For a backend with a pool of this size. Those who ask to wait use half of it at most: however
+    /// many they are, they do not keep each other waiting for a connection beyond what a call may
+    /// take, nor those who want to release.
+    pub(super) fn new(own: OwnSession, pool_size: usize) -> Self {
         Self {
+            asking: Arc::new(Semaphore::new((pool_size / 2).max(1))),
             own: Arc::new(own),
             lines: Arc::default(),
             number_without_session: random_number(),
@@ -57,11 +72,17 @@ impl WaitingRoom {
         timeout(PATIENCE, self.session()).await.ok()?.ok()
     }
 
-    /// By what number the process waits.
-    pub(super) async fn listener(&self) -> i64 {
-        match self.session_soon().await {
+    /// By what number the process waits, when it is one's turn to ask.
+    pub(super) async fn listener(&self) -> Listener {
+        // An error: it was closed, which nobody does.
+        let permit = Arc::clone(&self.asking).acquire_owned().await.ok();
+        let number = match self.session_soon().await {
             Some(session) => session.number,
             None => self.number_without_session,
+        };
+        Listener {
+            number,
+            _permit: permit,
         }
     }
 
