@@ -110,7 +110,9 @@ impl Leader {
     /// Those of [`Mutexes::lock`](crate::Mutexes::lock); not the loss of the hold.
     ///
     /// Cancel safety: dropping the future cancels the task, and releases.
-    pub async fn run<T>(&self, mut task: impl AsyncFnMut(Leadership) -> T) -> Result<T> {
+    // Not `AsyncFnMut`: what that gives cannot be spawned (its future is `Send` for no borrow in
+    // general), and a leader is what one spawns.
+    pub async fn run<F: Future>(&self, mut task: impl FnMut(Leadership) -> F) -> Result<F::Output> {
         loop {
             let guard = Term(Arc::new((self.lock.0)().await?));
             let guard = &guard.0;
