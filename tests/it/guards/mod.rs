@@ -2,8 +2,12 @@
 
 mod attached;
 mod cancelling;
+mod circles;
+mod handing_over;
 mod holding;
+mod leading;
 mod losing;
+mod waiting;
 
 use std::{
     env,

@@ -25,6 +25,8 @@ pub(crate) enum Cut {
     AnswersFromNowOn,
     /// Cuts every connection, new ones too.
     Everything,
+    /// Swallows notifications, on connections opened from now on.
+    Notifications,
 }
 
 /// Stands between the library and the server, on a socket of its own.
@@ -96,7 +98,7 @@ impl Proxy {
         self.requests.load(Ordering::SeqCst)
     }
 
-    /// Returns when a connection has been cut.
+    /// Returns when a connection has been cut, or a notification swallowed.
     pub(crate) async fn has_cut(&self) {
         self.cuts.notified().await;
     }
@@ -154,12 +156,24 @@ async fn converse<S: AsyncRead + AsyncWrite + Send + 'static>(
         }
     });
     let mut changes = cut.subscribe();
+    let mut without_notifications =
+        (*cut.borrow() == Cut::Notifications).then(WithoutNotifications::default);
     let mut bytes = vec![0; 65_536];
     loop {
         tokio::select! {
             read = from_server.read(&mut bytes) => match read {
                 Ok(count) if count > 0 => {
-                    if !deliver(&bytes[..count], &mut to_client, &cut).await {
+                    let delivered = match &mut without_notifications {
+                        Some(filter) => {
+                            let (rest, swallowed) = filter.pass(&bytes[..count]);
+                            if swallowed {
+                                cuts.notify_one();
+                            }
+                            deliver(&rest, &mut to_client, &cut).await
+                        }
+                        None => deliver(&bytes[..count], &mut to_client, &cut).await,
+                    };
+                    if !delivered {
                         break;
                     }
                 }
@@ -184,7 +198,7 @@ async fn deliver(answer: &[u8], to_client: &mut OwnedWriteHalf, cut: &watch::Sen
             }
             Cut::AnswersFromNowOn => swallowed = true,
             Cut::Everything => ends = true,
-            Cut::Nowhere => {}
+            Cut::Nowhere | Cut::Notifications => {}
         }
         false
     });
@@ -221,6 +235,34 @@ impl MessageReader {
             }
             self.started = true;
             self.pending.drain(..header + length);
+        }
+    }
+}
+
+/// Lets everything through that a server sends but notifications, message by message.
+#[derive(Default)]
+struct WithoutNotifications {
+    pending: Vec<u8>,
+}
+
+impl WithoutNotifications {
+    /// The messages completed by these bytes, and whether there were notifications among them.
+    fn pass(&mut self, bytes: &[u8]) -> (Vec<u8>, bool) {
+        self.pending.extend_from_slice(bytes);
+        let (mut passed, mut swallowed) = (Vec::new(), false);
+        loop {
+            let Some(length) = self.pending.get(1..5) else {
+                return (passed, swallowed);
+            };
+            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+            if self.pending.len() < 1 + length {
+                return (passed, swallowed);
+            }
+            let message: Vec<u8> = self.pending.drain(..1 + length).collect();
+            match message[0] {
+                b'A' => swallowed = true,
+                _ => passed.extend(message),
+            }
         }
     }
 }
