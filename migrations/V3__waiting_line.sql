@@ -382,8 +382,6 @@ begin
     where w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id
       and w.owner_session = join_line.owner_session;
     own_ticket := coalesce(join_line.ticket, own_ticket);
-    perform refuse_deadlock(join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id, join_line.access, join_line.permits,
-                            join_line.owner_session, own_ticket, join_line.while_holding);
     if join_line.listener is not null then
         -- A process asks only while it waits for something: until now it may have been silent for long.
         perform listener_is_seen(join_line.listener, null);
@@ -407,7 +405,7 @@ begin
 end
 $$;
 comment on function join_line(text, text, text, bigint, text, integer, text, text, text, text, text, bigint[], bigint) is
-    'Puts an owner into the line of a mutex, or leaves it where it is, and gives its ticket.';
+    'Puts an owner into the line of a mutex, or leaves it where it is, and gives its ticket. Whether it may wait at all is for refuse_deadlock to say.';
 
 create function leave_line(mutex_group text, mutex_mode text, mutex_id text, owner_session text) returns boolean
 language plpgsql volatile parallel unsafe security definer

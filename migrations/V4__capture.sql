@@ -231,6 +231,8 @@ begin
             answer.ticket := join_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, null, capture.access, capture.permits,
                                        capture.owner_session, capture.owner_host, capture.owner_id, capture.owner_login, capture.owner_name,
                                        capture.while_holding, capture.listener);
+            perform refuse_deadlock(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.access, capture.permits,
+                                    capture.owner_session, answer.ticket, capture.while_holding);
             answer.outcome := 'queued';
         end if;
         if evicted.fencing_token is not null then

@@ -587,6 +587,8 @@ begin
             answer.ticket := join_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, null, capture.access, capture.permits,
                                        capture.owner_session, capture.owner_host, capture.owner_id, capture.owner_login, capture.owner_name,
                                        capture.while_holding, capture.listener);
+            perform refuse_deadlock(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.access, capture.permits,
+                                    capture.owner_session, answer.ticket, capture.while_holding);
             answer.outcome := 'queued';
         end if;
         if evicted.fencing_token is not null then
@@ -620,6 +622,7 @@ AS $function$
 #variable_conflict use_column
 declare
     completed jsonb;
+    wanted    jsonb;
     request   record;
     answer    hold_outcome;
     answers   hold_outcome[] := '{}';
@@ -673,28 +676,37 @@ begin
                        join hold h on h.mutex_group = b.mutex_group and h.mutex_mode = b.mutex_mode and h.mutex_id = b.mutex_id
                        where h.owner_session = completed -> 0 ->> 'owner_session'
                          and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())) then
-        -- The latest of the places it has already: nobody is passed.
-        select max(w.ticket) into place from mutex_waiter w
-        where w.owner_session = completed -> 0 ->> 'owner_session'
-          and exists (select from jsonb_array_elements(completed) r
-                      where coalesce(r.value ->> 'mutex_group', '') = w.mutex_group
-                        and coalesce(r.value ->> 'mutex_mode', '') = w.mutex_mode
-                        and coalesce(r.value ->> 'mutex_id', '') = w.mutex_id);
+        -- What it holds already it does not wait for.
+        select jsonb_agg(r.value) into wanted from jsonb_array_elements(completed) r
+        where not exists (select from hold h
+                          where h.mutex_group = coalesce(r.value ->> 'mutex_group', '') and h.mutex_mode = coalesce(r.value ->> 'mutex_mode', '')
+                            and h.mutex_id = coalesce(r.value ->> 'mutex_id', '') and h.owner_session = r.value ->> 'owner_session'
+                            and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()));
+        -- The latest of its places, if it has one in every line; else a new one in all. An earlier place carried into a line would
+        -- pass those who came there before.
+        select case when count(*) = jsonb_array_length(wanted) then max(w.ticket) end into place
+        from jsonb_array_elements(wanted) r
+        join mutex_waiter w on w.owner_session = r.value ->> 'owner_session' and w.mutex_group = coalesce(r.value ->> 'mutex_group', '')
+             and w.mutex_mode = coalesce(r.value ->> 'mutex_mode', '') and w.mutex_id = coalesce(r.value ->> 'mutex_id', '');
+        place := coalesce(place, nextval('mutex_ticket_sequence'));
         for request in
-            select r.* from jsonb_to_recordset(completed) r (
+            select r.* from jsonb_to_recordset(wanted) r (
                 mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
                 owner_name text, access text, permits integer)
-            order by mutex_key(coalesce(r.mutex_group, ''), coalesce(r.mutex_mode, ''), coalesce(r.mutex_id, ''))
         loop
-            -- What it holds already it does not wait for.
-            continue when exists (select from hold h
-                                  where h.mutex_group = coalesce(request.mutex_group, '') and h.mutex_mode = coalesce(request.mutex_mode, '')
-                                    and h.mutex_id = coalesce(request.mutex_id, '') and h.owner_session = request.owner_session
-                                    and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()));
-            place := join_line(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), place,
-                               coalesce(request.access, 'exclusive'), request.permits,
-                               request.owner_session, request.owner_host, request.owner_id, request.owner_login, request.owner_name,
-                               capture_all.while_holding, capture_all.listener);
+            perform join_line(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), place,
+                              coalesce(request.access, 'exclusive'), request.permits,
+                              request.owner_session, request.owner_host, request.owner_id, request.owner_login, request.owner_name,
+                              capture_all.while_holding, capture_all.listener);
+        end loop;
+        -- Only now: a circle may go through any of these places.
+        for request in
+            select r.* from jsonb_to_recordset(wanted) r (
+                mutex_group text, mutex_mode text, mutex_id text, owner_session text, access text, permits integer)
+        loop
+            perform refuse_deadlock(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''),
+                                    coalesce(request.access, 'exclusive'), request.permits, request.owner_session, place,
+                                    capture_all.while_holding);
         end loop;
     end if;
     foreach answer in array blockers loop
@@ -1190,7 +1202,7 @@ begin
 end
 $function$
 
--- Puts an owner into the line of a mutex, or leaves it where it is, and gives its ticket.
+-- Puts an owner into the line of a mutex, or leaves it where it is, and gives its ticket. Whether it may wait at all is for refuse_deadlock to say.
 CREATE OR REPLACE FUNCTION pgmutex.join_line(mutex_group text, mutex_mode text, mutex_id text, ticket bigint, access text, permits integer, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, while_holding bigint[], listener bigint)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1203,8 +1215,6 @@ begin
     where w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id
       and w.owner_session = join_line.owner_session;
     own_ticket := coalesce(join_line.ticket, own_ticket);
-    perform refuse_deadlock(join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id, join_line.access, join_line.permits,
-                            join_line.owner_session, own_ticket, join_line.while_holding);
     if join_line.listener is not null then
         -- A process asks only while it waits for something: until now it may have been silent for long.
         perform listener_is_seen(join_line.listener, null);

@@ -225,7 +225,7 @@ impl Pursuit {
         let mut pause = FIRST_PAUSE;
         loop {
             // No call is broken off: what became of it would not be known.
-            let (asked, answer) = self.ask().await;
+            let (asked, answer) = self.ask(traces).await;
             let ticket = match answer {
                 Ok((CapturedAll::Captured(captured), attachments)) => {
                     let mut holds: Vec<_> = captured.into_iter().zip(attachments).collect();
@@ -267,7 +267,7 @@ impl Pursuit {
                     evictions += 1;
                     continue;
                 }
-                Err(error) if self.is_worth_repeating(&error, traces) => {
+                Err(error) if !traces.is_hopeless && self.is_worth_repeating(&error, traces) => {
                     tracing::debug!(%error, "asked in vain; asking again");
                     traces.uncertain |= error.is_outcome_unknown();
                     tokio::select! {
@@ -306,17 +306,30 @@ impl Pursuit {
         }
     }
 
-    async fn ask(&self) -> (Instant, Result<(CapturedAll, Vec<Option<Attachment>>)>) {
-        let answer = async {
-            let (request, attachments) = (self.request)(Arc::clone(&self.backend)).await?;
-            let asked = Instant::now();
-            let answer = self.backend.capture_all(&request).await;
-            answer.map(|answer| (asked, answer, attachments))
+    async fn ask(
+        &self,
+        traces: &mut Traces,
+    ) -> (Instant, Result<(CapturedAll, Vec<Option<Attachment>>)>) {
+        let (request, attachments) = match (self.request)(Arc::clone(&self.backend)).await {
+            Ok(asked_for) => asked_for,
+            Err(error) => return (Instant::now(), Err(error)),
         };
-        match answer.await {
-            Ok((asked, answer, attachments)) => (asked, Ok((answer, attachments))),
-            Err(error) => (Instant::now(), Err(error)),
+        let session = attachments.iter().flatten().next().map(Attachment::session);
+        // A call that may still be on its way would attach the hold to a session that is gone by now,
+        // after this one has attached it to the new one: nobody would know.
+        if traces.uncertain && traces.session != session {
+            traces.is_hopeless = true;
+            let lost = "the database session was lost while the call was on its way";
+            let unknown = Error::OutcomeUnknown {
+                operation: "capture",
+                source: lost.into(),
+            };
+            return (Instant::now(), Err(unknown));
         }
+        traces.session = session;
+        let asked = Instant::now();
+        let answer = self.backend.capture_all(&request).await;
+        (asked, answer.map(|answer| (answer, attachments)))
     }
 
     /// A hold under a custom rule, which has ended it, makes way.
@@ -388,6 +401,10 @@ async fn leave_nothing(backend: &Arc<dyn MutexBackend>, asker: Asker, traces: Tr
 struct Traces {
     queued: bool,
     uncertain: bool,
+    /// Under which session was asked last, if under one.
+    session: Option<u64>,
+    /// Asking again would make it worse.
+    is_hopeless: bool,
     captured: bool,
     /// Those of the captured ones that the owner did not have before.
     new_holds: Vec<(MutexId, FencingToken)>,

@@ -19,8 +19,8 @@ use crate::{
     backend::{Attachment, CaptureRequest, ReleaseRequest},
     background::NotDone,
     domain::{
-        Access, AutoRelease, CaptureOutcome, Captured, Error, FencingToken, Mutex, MutexId,
-        Released, Result,
+        Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, FencingToken, Mutex,
+        MutexId, Released, Result,
     },
     observe,
     postgres::Transaction,
@@ -40,6 +40,7 @@ use crate::{
 pub struct Guard {
     hold: Arc<KeptHold>,
     ward: Arc<Ward>,
+    evicted: Option<Box<Evicted>>,
     is_armed: AtomicBool,
 }
 
@@ -66,6 +67,7 @@ impl Guard {
         asked: Instant,
     ) -> Self {
         let left = settings.left(captured.captured_since);
+        let evicted = captured.evicted().cloned().map(Box::new);
         let hold = KeptHold::new(
             captured.mutex,
             asked,
@@ -74,15 +76,16 @@ impl Guard {
             attachment,
             settings.max_hold,
         );
-        Self::of(ward, hold, asked)
+        Self::of(ward, hold, evicted, asked)
     }
 
-    fn of(ward: Arc<Ward>, hold: KeptHold, asked: Instant) -> Self {
+    fn of(ward: Arc<Ward>, hold: KeptHold, evicted: Option<Box<Evicted>>, asked: Instant) -> Self {
         let hold = Arc::new(hold);
         ward.keeper.keep(&hold, asked);
         Self {
             hold,
             ward,
+            evicted,
             is_armed: AtomicBool::new(true),
         }
     }
@@ -111,6 +114,12 @@ impl Guard {
     /// can refuse a smaller one than the largest it has seen.
     pub fn fencing_token(&self) -> FencingToken {
         self.hold.mutex.fencing_token
+    }
+
+    /// The hold that was over and made way for this one, if there was one: its holder may have left
+    /// things half done.
+    pub fn evicted(&self) -> Option<&Evicted> {
+        self.evicted.as_deref()
     }
 
     /// How sure it is that the mutex is still held. Never later than the database: this process's
@@ -290,7 +299,8 @@ impl Guard {
         self.disarm();
         self.ward.keeper.forget(&self.hold);
         let hold = self.hold.changed(mutex, asked);
-        Self::of(Arc::clone(&self.ward), hold, asked)
+        let evicted = self.evicted.clone();
+        Self::of(Arc::clone(&self.ward), hold, evicted, asked)
     }
 
     /// Runs work, cancels it (drops its future) if the hold is lost, and releases the mutex only

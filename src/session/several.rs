@@ -67,15 +67,6 @@ impl Store {
         blocker: InTheWay,
         now: DateTime<Utc>,
     ) -> Result<CapturedAll> {
-        let tickets = request
-            .captures
-            .iter()
-            .filter_map(|capture| self.place(&capture.id)?.ticket_of(&capture.owner));
-        // The latest of the places it has already: nobody is passed.
-        let number = match tickets.max() {
-            Some(latest) => latest,
-            None => self.next_ticket(),
-        };
         // What it holds already it does not wait for.
         let wanted: Vec<&CaptureRequest> = request
             .captures
@@ -85,6 +76,16 @@ impl Store {
                 !holds.any(|hold| hold.check_owner(&capture.owner))
             })
             .collect();
+        // The latest of its places, if it has one in every line; else a new one in all. An earlier
+        // place carried into a line would pass those who came there before.
+        let tickets: Option<Vec<i64>> = wanted
+            .iter()
+            .map(|capture| self.place(&capture.id)?.ticket_of(&capture.owner))
+            .collect();
+        let number = match tickets.and_then(|tickets| tickets.into_iter().max()) {
+            Some(latest) => latest,
+            None => self.next_ticket(),
+        };
         let while_holding = &request.while_holding;
         let mut before = Vec::new();
         for capture in &wanted {

@@ -292,10 +292,13 @@ async fn one_who_waits_for_several_has_one_ticket_in_every_line() {
     let ticket = s.ask(tickets).await;
     let told = format!("select string_agg(distinct ticket::text, ' ') from pgmutex.{call}");
     assert_eq!(s.ask(&told).await, ticket);
-    // Asking again keeps it, also for more and for less.
+    // Asking again keeps it, also for less; who wants more comes to a line anew, and so to all.
+    s.ask(&answers(&all(&["1", "2"], "a", WAIT))).await;
+    assert_eq!(s.ask(tickets).await, ticket);
     s.ask(&answers(&all(&["0", "1", "2", "3"], "a", WAIT)))
         .await;
-    assert_eq!(s.ask(tickets).await, ticket);
+    let later = s.ask(tickets).await;
+    assert!(later.parse::<i64>().unwrap() > ticket.parse().unwrap());
     s.release("2", "c").await;
     assert_eq!(s.capture("3", "x").await, "busy");
     assert_eq!(
@@ -558,4 +561,52 @@ async fn an_owner_gives_back_so_many_at_a_time() {
         let call = format!("release_owner('me', {batch})");
         assert_eq!(s.refusal(&call).await.0, "PM003", "{batch}");
     }
+}
+
+#[tokio::test]
+async fn an_earlier_place_is_not_carried_into_a_line_that_is_joined_only_now() {
+    let database = Database::fresh().await;
+    let s = database.session().await;
+    s.ask(&answers(&all(&["x", "y"], "holder", ""))).await;
+    s.ask(&answers(&all(&["x"], "a", WAIT))).await;
+    s.ask(&answers(&all(&["y"], "c", WAIT))).await;
+    s.ask(&answers(&all(&["x", "y"], "a", WAIT))).await;
+    assert_eq!(lines(&s).await, "x a, y c, y a");
+    s.ask("select count(*)::text from pgmutex.release_owner('holder')")
+        .await;
+    assert_eq!(
+        s.ask(&answers(&all(&["x", "y"], "a", WAIT))).await,
+        "y queued c"
+    );
+    assert_eq!(
+        s.ask(&answers(&all(&["y"], "c", WAIT))).await,
+        "y captured c"
+    );
+}
+
+#[tokio::test]
+async fn who_was_taken_for_dead_in_one_line_begins_again_in_all() {
+    let database = Database::fresh().await;
+    let s = database.session().await;
+    s.ask(&answers(&all(&["x", "y"], "holder", ""))).await;
+    s.ask(&answers(&all(&["x", "y"], "a", WAIT))).await;
+    s.run("update pgmutex.mutex_waiter set seen_at = seen_at - interval '1 minute'")
+        .await;
+    assert_eq!(
+        s.ask("select outcome from pgmutex.capture('tests', 'step', 'x', 'c', wait => true)")
+            .await,
+        "queued"
+    );
+    assert_eq!(lines(&s).await, "x c, y a");
+    s.ask(&answers(&all(&["x", "y"], "a", WAIT))).await;
+    s.ask("select count(*)::text from pgmutex.release_owner('holder')")
+        .await;
+    assert_eq!(
+        s.ask(&answers(&all(&["x", "y"], "a", WAIT))).await,
+        "x queued c"
+    );
+    assert_eq!(
+        s.ask(&answers(&all(&["x"], "c", WAIT))).await,
+        "x captured c"
+    );
 }

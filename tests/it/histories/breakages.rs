@@ -47,8 +47,8 @@ const DRAWS_TOKENS_BACKWARDS: Breakage = Breakage {
 };
 const GIVES_A_NEW_TICKET_EACH_TIME: Breakage = Breakage {
     function: "join_line",
-    right: "set access = join_line.access,",
-    wrong: "set ticket = nextval('mutex_ticket_sequence'), access = join_line.access,",
+    right: "coalesce(join_line.ticket, own_ticket)",
+    wrong: "coalesce(join_line.ticket, nextval('mutex_ticket_sequence'))",
 };
 const KEEPS_WHAT_IT_COULD_GET: Breakage = Breakage {
     function: "capture_all",
