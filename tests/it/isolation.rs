@@ -6,13 +6,19 @@ use pgmutex::{CaptureOutcome, Error, MutexQuery, Mutexes, private_server::Privat
 use crate::support::{Database, mutex_id, owner};
 
 /// Every function that decides, called with arguments that it would accept.
-const DECISIONS: [&str; 6] = [
+const DECISIONS: [&str; 12] = [
     "select outcome from pgmutex.capture('tests', 'step', 'm', 'b')",
     "select outcome from pgmutex.refresh('tests', 'step', 'm', 'b')",
     "select outcome from pgmutex.release('tests', 'step', 'm', 'b')",
     "select outcome from pgmutex.request('tests', 'step', 'm', 'b')",
     "select outcome from pgmutex.force_release('tests', 'step', 'm', 'why')",
     "select pgmutex.sweep()::text",
+    "select pgmutex.leave_line('tests', 'step', 'm', 'b')::text",
+    "select count(*)::text from pgmutex.keep('{tests}', '{step}', '{m}', '{7}')",
+    "select count(*)::text from pgmutex.capture_each('[]')",
+    "select count(*)::text from pgmutex.capture_all('[]', wait => true)",
+    "select count(*)::text from pgmutex.release_each('[]')",
+    "select count(*)::text from pgmutex.release_owner('b')",
 ];
 
 #[tokio::test]

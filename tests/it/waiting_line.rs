@@ -518,6 +518,18 @@ async fn a_process_whose_session_is_there_but_silent_is_passed_as_well() {
 }
 
 #[tokio::test]
+async fn a_process_that_nobody_knows_is_passed() {
+    let database = Database::fresh().await;
+    let a = database.session().await;
+    let process = database.listener().await;
+    a.capture("m", "holder").await;
+    queue(&a, "w", process.number(), WAIT).await;
+    a.release("m", "holder").await;
+    a.run("delete from pgmutex.mutex_listener").await;
+    assert_eq!(a.capture("m", "x").await, "captured");
+}
+
+#[tokio::test]
 async fn a_process_learns_whose_turn_it_is_and_when_to_look_again() {
     let database = Database::fresh().await;
     let a = database.session().await;
@@ -566,6 +578,12 @@ async fn a_turn_has_come_only_if_the_holders_leave_room() {
     assert!(process.look().await.starts_with(&format!("{first} t")));
     assert_eq!(a.capture_as("m", "c", &waits).await, "captured");
     assert_eq!(process.look().await, "");
+    // A writer leaves no room, whatever the limit.
+    a.capture("n", "writer").await;
+    let more = format!("{waits}, listener => {}", process.number());
+    assert_eq!(a.capture_as("n", "d", &more).await, "queued");
+    let ticket = ticket(&a, "d").await;
+    assert!(process.look().await.starts_with(&format!("{ticket} f")));
 }
 
 #[tokio::test]
@@ -662,6 +680,24 @@ async fn who_queues_while_the_holder_releases_gets_it_or_is_told() {
     b.run("commit").await;
     assert_eq!(release.text().await, "released");
     assert_eq!(process.told().await, [ticket]);
+}
+
+#[tokio::test]
+async fn a_release_while_the_first_in_line_leaves_tells_the_next() {
+    let database = Database::fresh().await;
+    let (a, b) = (database.session().await, database.session().await);
+    let mut process = database.listener().await;
+    a.capture("m", "holder").await;
+    queue(&a, "w1", process.number(), WAIT).await;
+    let next = queue(&a, "w2", process.number(), WAIT).await;
+    a.run("begin").await;
+    a.ask("select pgmutex.leave_line('tests', 'step', 'm', 'w1')::text")
+        .await;
+    let release = b.begin_outcome("release('tests', 'step', 'm', 'holder')");
+    b.is_blocked().await;
+    a.run("commit").await;
+    assert_eq!(release.text().await, "released");
+    assert_eq!(process.told().await, [next]);
 }
 
 #[tokio::test]
