@@ -441,18 +441,16 @@ impl MutexBackend for PostgresBackend {
         })
     }
 
-    /// On the session of its own if there is one: it does not wait for a pooled connection, nor for
-    /// the application's runtime.
     fn keep<'a>(&'a self, holds: &'a [HoldToKeep]) -> BackendFuture<'a, Vec<NotKept>> {
         Box::pin(async move {
-            if let Some(session) = self.waiting.session_soon().await {
-                match self.repository.keep(session.client(), holds).await {
-                    Ok(not_kept) => return Ok(not_kept),
-                    Err(error) => tracing::debug!(%error, "heartbeat by the pool instead"),
+            match self.waiting.keep(&self.repository, holds).await {
+                Ok(not_kept) => Ok(not_kept),
+                Err(error) => {
+                    tracing::debug!(%error, "heartbeat by the pool instead");
+                    self.attempt(&Keep { holds }, self.settings.call_timeout)
+                        .await
                 }
             }
-            self.attempt(&Keep { holds }, self.settings.call_timeout)
-                .await
         })
     }
 

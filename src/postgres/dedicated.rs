@@ -104,6 +104,15 @@ impl fmt::Debug for Way {
     }
 }
 
+impl fmt::Debug for Dedicated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct(..) => "Direct",
+            Self::AsThePool(_) => "AsThePool",
+        })
+    }
+}
+
 impl Dedicated {
     /// Returns when the connection is known to have ended; for one that cannot tell, never.
     pub(super) fn ended(&self) -> impl Future<Output = ()> + Send + use<> {

@@ -2,7 +2,7 @@
 //! are attached to it, and it carries the heartbeats. It lives on the background thread.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -34,6 +34,9 @@ const TRUST: Duration = Duration::from_secs(8);
 const OPENING: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether a pooler is in between.
+const LOOKS_FOR_A_POOLER: usize = 6;
+
 /// Opens the session when it is first needed, and again when it is lost.
 #[derive(Debug)]
 pub(super) struct OwnSession {
@@ -41,6 +44,9 @@ pub(super) struct OwnSession {
     repository: Repository,
     background: Background,
     current: Mutex<Current>,
+    /// Where there can be no session: a connection that a pooler serves, for calls that must not
+    /// depend on the application's runtime, as those of its pool may.
+    lent: std::sync::Mutex<Option<Dedicated>>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +82,7 @@ impl OwnSession {
             repository,
             background,
             current: Mutex::default(),
+            lent: std::sync::Mutex::default(),
         }
     }
 
@@ -96,6 +103,37 @@ impl OwnSession {
                 source: error.into(),
             })
         })
+    }
+
+    /// A connection without a session, to be given back if it is as good as before.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub(super) async fn borrow(self: &Arc<Self>) -> Result<Dedicated, Error> {
+        let kept = self.lent().take();
+        if let Some(connection) = kept.filter(|connection| !connection.is_closed()) {
+            return Ok(connection);
+        }
+        let this = Arc::clone(self);
+        let unavailable = |source| Error::Unavailable { source };
+        let opened = self.background.run(async move {
+            let opening = this.way.open(Arc::new(|_| {}));
+            match timeout(OPENING, opening).await {
+                Ok(opened) => opened.map_err(|error| unavailable(InWords::boxed(error))),
+                Err(elapsed) => Err(unavailable(elapsed.into())),
+            }
+        });
+        opened
+            .await
+            .unwrap_or_else(|error| Err(unavailable(error.into())))
+    }
+
+    pub(super) fn give_back(&self, connection: Dedicated) {
+        *self.lent() = Some(connection);
+    }
+
+    fn lent(&self) -> std::sync::MutexGuard<'_, Option<Dedicated>> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn open(&self, heard: Heard) -> Result<Arc<Session>, Error> {
@@ -278,7 +316,8 @@ async fn is_over(window: &TrustWindow) {
 /// A pooler in transaction mode lends a session to whoever begins a transaction: what one connection
 /// was lent a moment ago, the next one may have now. PgBouncer lends the session last given back
 /// first, so the second connection meets the first one's; failing that, the first one is lent
-/// another while the second keeps its own. What is missed here shows at the next ping.
+/// another while the second keeps its own. Where others borrow and give back at the same moment,
+/// either may miss once, but not again and again. What is missed here shows at a ping.
 async fn refuse_lent_session(
     way: &Way,
     repository: &Repository,
@@ -300,15 +339,22 @@ async fn refuse_lent_session(
     let unavailable = |error| Error::Unavailable {
         source: InWords::boxed(error),
     };
-    let transaction = client.transaction().await.map_err(unavailable)?;
-    let lent_to_the_second = repository.process_id(&transaction).await?;
-    let lent_to_the_first = repository.process_id(&**connection).await?;
-    transaction.rollback().await.map_err(unavailable)?;
-    if lent_to_the_second == process_id || lent_to_the_first != process_id {
-        return Err(Error::NoSession {
-            reason: "there is a pooler in transaction mode in between, which lends its sessions"
-                .to_owned(),
-        });
+    for _ in 0..LOOKS_FOR_A_POOLER {
+        let transaction = client.transaction().await.map_err(unavailable)?;
+        let lent_to_the_second = repository.process_id(&transaction).await?;
+        let lent_to_the_first = repository.process_id(&**connection).await?;
+        transaction.rollback().await.map_err(unavailable)?;
+        let lent_afterwards = repository.process_id(&**connection).await?;
+        if lent_to_the_second == process_id
+            || lent_to_the_first != process_id
+            || lent_afterwards != process_id
+        {
+            return Err(Error::NoSession {
+                reason:
+                    "there is a pooler in transaction mode in between, which lends its sessions"
+                        .to_owned(),
+            });
+        }
     }
     Ok(())
 }

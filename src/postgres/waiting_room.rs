@@ -6,13 +6,16 @@ use tokio::{
 };
 
 use super::{
-    PostgresBackend,
+    PostgresBackend, Repository,
     dedicated::Heard,
     lines::{Lines, Look, Pace},
     operation::LookAtLines,
     own_session::{OwnSession, Session},
 };
-use crate::domain::Error;
+use crate::{
+    backend::{HoldToKeep, NotKept},
+    domain::Error,
+};
 
 /// How long a look at the lines may take.
 const LOOKING: Duration = Duration::from_secs(5);
@@ -68,8 +71,36 @@ impl WaitingRoom {
     }
 
     /// The session, if it is open or opens soon. Opening goes on in any case.
-    pub(super) async fn session_soon(&self) -> Option<Arc<Session>> {
-        timeout(PATIENCE, self.session()).await.ok()?.ok()
+    pub(super) async fn session_soon(&self) -> Result<Arc<Session>, Error> {
+        timeout(PATIENCE, self.session())
+            .await
+            .unwrap_or_else(|elapsed| {
+                Err(Error::Unavailable {
+                    source: elapsed.into(),
+                })
+            })
+    }
+
+    /// Makes the heartbeats on a connection of this library's own: they wait neither for a pooled
+    /// one nor for the application's runtime.
+    pub(super) async fn keep(
+        &self,
+        repository: &Repository,
+        holds: &[HoldToKeep],
+    ) -> Result<Vec<NotKept>, Error> {
+        match self.session_soon().await {
+            Ok(session) => repository.keep(session.client(), holds).await,
+            Err(Error::NoSession { .. }) => {
+                let connection = self.own.borrow().await?;
+                let answer = repository.keep(&*connection, holds).await;
+                // Dropped meanwhile, or after an error, it may be of no use.
+                if answer.is_ok() {
+                    self.own.give_back(connection);
+                }
+                answer
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// By what number the process waits, when it is one's turn to ask.
@@ -77,8 +108,8 @@ impl WaitingRoom {
         // An error: it was closed, which nobody does.
         let permit = Arc::clone(&self.asking).acquire_owned().await.ok();
         let number = match self.session_soon().await {
-            Some(session) => session.number,
-            None => self.number_without_session,
+            Ok(session) => session.number,
+            Err(_) => self.number_without_session,
         };
         Listener {
             number,
@@ -124,7 +155,7 @@ async fn watch(backend: PostgresBackend) {
     let mut looks_to_comparison = 0;
     let watching = room.lines.watching();
     while room.lines.go_on() {
-        let session = room.session_soon().await;
+        let session = room.session_soon().await.ok();
         let number = session.as_ref().map(|session| session.number);
         if known_as != Some(number) {
             known_as = Some(number);

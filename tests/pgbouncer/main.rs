@@ -7,6 +7,7 @@
 #[path = "../it/conformance/mod.rs"]
 mod conformance;
 mod contention;
+mod guards;
 mod migrations;
 mod pooling;
 mod support;

@@ -103,7 +103,8 @@ impl Database {
         &self.url
     }
 
-    fn direct_url(&self) -> String {
+    /// The URL past the pooler.
+    pub(crate) fn direct_url(&self) -> String {
         self.server.postgres.url(&self.name)
     }
 
