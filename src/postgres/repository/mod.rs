@@ -2,6 +2,8 @@ mod one;
 mod several;
 mod waiting;
 
+use std::sync::Arc;
+
 use tokio_postgres::GenericClient;
 
 use super::{
@@ -17,9 +19,14 @@ use crate::domain::MutexId;
 /// transaction alike. Each is one statement and one round trip; statements are unnamed and typed,
 /// which poolers in transaction mode can carry.
 ///
-/// Nothing is retried here and no transaction is begun.
+/// Nothing is retried here and no transaction is begun. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Repository {
+    statements: Arc<Statements>,
+}
+
+#[derive(Debug)]
+struct Statements {
     schema: SchemaName,
     capture: String,
     refresh: String,
@@ -57,7 +64,7 @@ impl Repository {
                 arguments(count)
             )
         };
-        Self {
+        let statements = Statements {
             capture: decide("capture", 16),
             refresh: decide("refresh", 6),
             release: decide("release", 6),
@@ -91,12 +98,15 @@ impl Repository {
                 arguments(3)
             ),
             schema,
+        };
+        Self {
+            statements: Arc::new(statements),
         }
     }
 
     /// The schema.
     pub fn schema(&self) -> &SchemaName {
-        &self.schema
+        &self.statements.schema
     }
 
     fn call<'a, C: GenericClient + Sync>(
@@ -107,7 +117,7 @@ impl Repository {
     ) -> Call<'a, C> {
         Call {
             client,
-            schema: &self.schema,
+            schema: &self.statements.schema,
             operation,
             id,
             token: None,

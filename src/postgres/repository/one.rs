@@ -54,7 +54,7 @@ impl Repository {
         };
         let (id, owner) = (&request.id, &request.owner);
         call.decide(
-            &self.capture,
+            &self.statements.capture,
             &[
                 (&id.group(), Type::TEXT),
                 (&id.mode(), Type::TEXT),
@@ -91,7 +91,7 @@ impl Repository {
         let call = self.call(client, "refresh", Some(id));
         let answer = call
             .decide(
-                &self.refresh,
+                &self.statements.refresh,
                 &[
                     (&id.group(), Type::TEXT),
                     (&id.mode(), Type::TEXT),
@@ -127,7 +127,7 @@ impl Repository {
         let call = self.call(client, "release", Some(id));
         let answer = call
             .decide(
-                &self.release,
+                &self.statements.release,
                 &[
                     (&id.group(), Type::TEXT),
                     (&id.mode(), Type::TEXT),
@@ -158,7 +158,7 @@ impl Repository {
         let call = self.call(client, "request", Some(id));
         let answer = call
             .decide(
-                &self.request,
+                &self.statements.request,
                 &[
                     (&id.group(), Type::TEXT),
                     (&id.mode(), Type::TEXT),
@@ -205,7 +205,7 @@ impl Repository {
             (&after_id, Type::TEXT),
             (&after_permit, Type::INT4),
         ]);
-        let rows = call.rows(&self.list, &parameters).await?;
+        let rows = call.rows(&self.statements.list, &parameters).await?;
         let mutexes = rows
             .iter()
             .map(|row| call.read(row::mutex(row, 0)))
@@ -223,7 +223,8 @@ impl Repository {
         query: &MutexQuery,
     ) -> Result<u64, Error> {
         let call = self.call(client, "count", None);
-        call.number(&self.list_count, &filters(query)).await
+        call.number(&self.statements.list_count, &filters(query))
+            .await
     }
 
     /// Calls `evict`, and says whether the hold was removed.
@@ -239,7 +240,7 @@ impl Repository {
         let answer = self
             .call(client, "evict", Some(id))
             .decide(
-                &self.evict,
+                &self.statements.evict,
                 &[
                     (&id.group(), Type::TEXT),
                     (&id.mode(), Type::TEXT),
@@ -267,7 +268,7 @@ impl Repository {
             ..self.call(client, "fence", Some(id))
         };
         call.one_row(
-            &self.fence,
+            &self.statements.fence,
             &[
                 (&id.group(), Type::TEXT),
                 (&id.mode(), Type::TEXT),
@@ -293,7 +294,7 @@ impl Repository {
         let call = self.call(client, "force_release", Some(id));
         let answer = call
             .decide(
-                &self.force_release,
+                &self.statements.force_release,
                 &[
                     (&id.group(), Type::TEXT),
                     (&id.mode(), Type::TEXT),
@@ -318,7 +319,7 @@ impl Repository {
     /// All that the database can answer with.
     pub async fn sweep<C: GenericClient + Sync>(&self, client: &C) -> Result<u64, Error> {
         self.call(client, "sweep", None)
-            .number(&self.sweep, &[])
+            .number(&self.statements.sweep, &[])
             .await
     }
 
@@ -331,7 +332,7 @@ impl Repository {
         client: &C,
     ) -> Result<u64, Error> {
         let call = self.call(client, "connecting", None);
-        call.number(&self.ensure_generation, &[]).await
+        call.number(&self.statements.ensure_generation, &[]).await
     }
 
     /// Reads the server's clock.

@@ -89,7 +89,11 @@ impl Repository {
         let call = self.call(client, "capture_each", None);
         let text = json(requests.iter().map(CaptureObject::from))?;
         let answers = call
-            .decide_each(&self.capture_each, &[(&text, Type::TEXT)], requests.len())
+            .decide_each(
+                &self.statements.capture_each,
+                &[(&text, Type::TEXT)],
+                requests.len(),
+            )
             .await?;
         answers
             .into_iter()
@@ -134,7 +138,7 @@ impl Repository {
             several => {
                 let text = json(several.iter().map(CaptureObject::from))?;
                 call.answers(
-                    &self.capture_all,
+                    &self.statements.capture_all,
                     &[
                         (&text, Type::TEXT),
                         (&request.wait, Type::BOOL),
@@ -192,7 +196,7 @@ impl Repository {
         let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
             [(&text, Type::TEXT), (&durable, Type::BOOL)];
         let answers = call
-            .decide_each(&self.release_each, &parameters, requests.len())
+            .decide_each(&self.statements.release_each, &parameters, requests.len())
             .await?;
         answers
             .iter()
@@ -212,7 +216,10 @@ impl Repository {
     ) -> Result<Vec<ReleasedEach>> {
         let call = self.call(client, "release_owner", None);
         let answers = call
-            .answers(&self.release_owner, &[(&owner.session_id(), Type::TEXT)])
+            .answers(
+                &self.statements.release_owner,
+                &[(&owner.session_id(), Type::TEXT)],
+            )
             .await?;
         answers
             .iter()

@@ -27,7 +27,7 @@ impl Repository {
         let call = self.call(client, "leave_line", Some(id));
         let row = call
             .one_row(
-                &self.leave_line,
+                &self.statements.leave_line,
                 &[
                     (&id.group(), Type::TEXT),
                     (&id.mode(), Type::TEXT),
@@ -56,7 +56,7 @@ impl Repository {
         let call = self.call(client, "keep", None);
         let rows = call
             .rows(
-                &self.keep,
+                &self.statements.keep,
                 &[
                     (&groups, Type::TEXT_ARRAY),
                     (&modes, Type::TEXT_ARRAY),
@@ -89,7 +89,7 @@ impl Repository {
         let call = self.call(client, "attach_session", None);
         let row = call
             .one_row(
-                &self.attach_session,
+                &self.statements.attach_session,
                 &[(&listen, Type::BOOL), (&instead_of, Type::INT8)],
             )
             .await?;
@@ -110,7 +110,7 @@ impl Repository {
         let call = self.call(client, "look_at_lines", None);
         let rows = call
             .rows(
-                &self.look_at_lines,
+                &self.statements.look_at_lines,
                 &[
                     (&listener, Type::INT8),
                     (&has_session, Type::BOOL),
