@@ -129,7 +129,7 @@ impl Lines {
 pub(super) struct Watching<'a>(&'a Lines);
 
 impl Watching<'_> {
-    pub(super) fn is_over(self) {
+    pub(super) fn end(self) {
         std::mem::forget(self);
     }
 }

@@ -195,7 +195,7 @@ async fn watch(backend: PostgresBackend) {
             }
         }
     }
-    watching.is_over();
+    watching.end();
 }
 
 /// As `attach_session` makes one.
