@@ -245,6 +245,10 @@ async fn work_ends_before_its_mutex_is_released() {
     assert_eq!(*seen.lock().unwrap(), ["1"; 6]);
 }
 
+async fn guard_and_panic(guard: Guard) {
+    guard.with(async |_| panic!("on purpose")).await
+}
+
 #[tokio::test]
 async fn work_is_followed_by_the_release_however_it_ends() {
     let database = Database::fresh().await;
@@ -260,16 +264,7 @@ async fn work_is_followed_by_the_release_however_it_ends() {
     assert_eq!(failed, Err("no"));
     held(&session, 0).await;
     let guard = locked().await.unwrap();
-    let panics = tokio::spawn(async move {
-        let no = guard
-            .with(async |_| {
-                if true {
-                    panic!("on purpose")
-                }
-            })
-            .await;
-        no
-    });
+    let panics = tokio::spawn(guard_and_panic(guard));
     assert!(must(panics).await.unwrap_err().is_panic());
     held(&session, 0).await;
     let guard = locked().await.unwrap();
