@@ -103,7 +103,12 @@ where
         let guard = line.stand_in(&mut notify).await?;
         let name = id.id();
         notify(&format!("acquired semaphore {name}"));
-        let info = SemaphoreInfo::new(guard.mutex(), SemaphoreStatus::Acquired, None);
+        let evicted = guard.evicted().cloned();
+        let status = match evicted {
+            Some(_) => SemaphoreStatus::ForcedReleased,
+            None => SemaphoreStatus::Acquired,
+        };
+        let info = SemaphoreInfo::new(guard.mutex(), status, evicted);
         let work = self.work;
         let done = guard.run_until_lost(async {
             let output = work(info).await;
