@@ -18,7 +18,7 @@ use pgmutex::{
     private_server::database_url_or_private,
     tokio_postgres::{self, Client, NoTls},
 };
-use tokio::sync::mpsc as channel;
+use tokio::sync::{Mutex, mpsc as channel};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -126,8 +126,9 @@ async fn someone_is_in_line(sql: &Client) -> Outcome {
 
 /// A candidate, in a process of its own: leads until it is told to end.
 async fn candidate(name: &str) -> Outcome {
-    let (mutexes, mut sql) = connect(&env::var("DATABASE_URL")?).await?;
-    let mut orders = orders();
+    let (mutexes, sql) = connect(&env::var("DATABASE_URL")?).await?;
+    // What the terms have in common: one after the other has it.
+    let desk = Mutex::new((sql, orders()));
     println!("waits to lead");
     let id = MutexId::new("leader", "", "reminders")?;
     let owner = MutexOwner::new(name)?.with_name(name)?;
@@ -135,14 +136,17 @@ async fn candidate(name: &str) -> Outcome {
         .leader(&id)
         .owner(owner)
         .attached()
-        .run(async |term| lead(name, &term, &mut sql, &mut orders).await)
+        .run(|term| async {
+            let (sql, orders) = &mut *desk.lock().await;
+            lead(name, term, sql, orders).await
+        })
         .await?
 }
 
 /// One term. It is cancelled at an await if the hold is lost, or after it has resigned.
 async fn lead(
     name: &str,
-    term: &Leadership,
+    term: Leadership,
     sql: &mut Client,
     orders: &mut channel::UnboundedReceiver<String>,
 ) -> Outcome {
