@@ -413,6 +413,67 @@ async fn one_who_died_in_line_keeps_nobody_waiting() {
 }
 
 #[tokio::test]
+async fn those_who_died_further_back_in_line_keep_nobody_waiting() {
+    let database = Database::fresh().await;
+    let s = database.session().await;
+    let process = database.listener().await;
+    for owner in ["a", "b"] {
+        holds(&s, "m", owner, &limit(2)).await;
+    }
+    holds(&s, "n", "x", "").await;
+    waits(&s, "n", "a", "").await;
+    // The first one is alive, so that nobody has met those who died behind it.
+    waits(&s, "m", "alive", &limit(2)).await;
+    waits(
+        &s,
+        "m",
+        "writer",
+        &format!(", listener => {}", process.number()),
+    )
+    .await;
+    holds(&s, "o", "q", "").await;
+    waits(&s, "o", "alive", "").await;
+    let group = all(&["n", "o"], "group").replace(
+        "wait => true",
+        &format!("wait => true, listener => {}", process.number()),
+    );
+    s.ask(&format!("select max(outcome) from pgmutex.{group}"))
+        .await;
+    refused(&s, "m", "x", &limit(2)).await;
+    refused(&s, "o", "x", "").await;
+    process.ends(&s).await;
+    waits(&s, "m", "x", &limit(2)).await;
+    waits(&s, "o", "x", "").await;
+}
+
+#[tokio::test]
+async fn a_reader_waits_for_a_writer_that_waits_for_it() {
+    let database = Database::fresh().await;
+    let s = database.session().await;
+    holds(&s, "m", "writer", "").await;
+    holds(&s, "n", "reader", "").await;
+    waits(&s, "n", "writer", "").await;
+    refused(&s, "m", "reader", SHARED).await;
+    refused(&s, "m", "reader", &limit(7)).await;
+}
+
+#[tokio::test]
+async fn those_behind_a_waiter_do_not_keep_it_waiting() {
+    let database = Database::fresh().await;
+    let s = database.session().await;
+    for owner in ["a", "b"] {
+        holds(&s, "m", owner, &limit(2)).await;
+    }
+    holds(&s, "n", "x", "").await;
+    waits(&s, "n", "a", "").await;
+    // v gets in when b leaves, though a never does and the writer behind v needs both to.
+    holds(&s, "k", "v", "").await;
+    waits(&s, "m", "v", &limit(2)).await;
+    waits(&s, "m", "writer", "").await;
+    waits(&s, "k", "x", "").await;
+}
+
+#[tokio::test]
 async fn a_circle_that_others_have_closed_is_theirs() {
     let database = Database::fresh().await;
     let s = database.session().await;
@@ -448,6 +509,9 @@ async fn many_ways_that_lead_nowhere_are_not_all_gone() {
         }
     }
     holds(&s, "x", "x", "").await;
+    // Nobody dies of old age on the way.
+    s.run("update pgmutex.mutex_waiter set seen_at = seen_at + interval '1 hour'")
+        .await;
     waits(&s, "0", "x", "").await;
 }
 

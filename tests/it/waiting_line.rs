@@ -518,6 +518,19 @@ async fn a_process_whose_session_is_there_but_silent_is_passed_as_well() {
 }
 
 #[tokio::test]
+async fn a_process_that_queued_before_it_looked_is_told_once_it_has() {
+    let database = Database::fresh().await;
+    let a = database.session().await;
+    let mut process = database.listener().await;
+    a.run("delete from pgmutex.mutex_listener").await;
+    a.capture("m", "holder").await;
+    let ticket = queue(&a, "w", process.number(), WAIT).await;
+    process.look().await;
+    a.release("m", "holder").await;
+    assert_eq!(process.told().await, [ticket]);
+}
+
+#[tokio::test]
 async fn a_process_that_nobody_knows_is_passed() {
     let database = Database::fresh().await;
     let a = database.session().await;
