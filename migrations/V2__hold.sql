@@ -23,7 +23,7 @@ where (expires_at is null or expires_at >= clock_timestamp())
   -- The question of session_is_gone, written out: whoever may read this view need not be allowed to call a function. (Advisory
   -- locks are not replicated, so a standby cannot tell.)
   and case
-          when auto_release_rule <> 'connection' or auto_release_config !~ '^[0-9]{1,18}( |$)' or pg_is_in_recovery() then true
+          when auto_release_rule <> 'connection' or auto_release_config !~ '^[0-9]{1,18}( [0-9]{1,10})?$' or pg_is_in_recovery() then true
           when split_part(auto_release_config, ' ', 1) = any (string_to_array(current_setting('pgmutex.attached', true), ',')) then true
           else not pg_try_advisory_xact_lock_shared(split_part(auto_release_config, ' ', 1)::bigint)
       end;
@@ -84,7 +84,7 @@ as $$
 declare
     number text := split_part(config, ' ', 1);
 begin
-    if config !~ '^[0-9]{1,18}( |$)' or number = any (string_to_array(current_setting('pgmutex.attached', true), ',')) then
+    if config !~ '^[0-9]{1,18}( [0-9]{1,10})?$' or number = any (string_to_array(current_setting('pgmutex.attached', true), ',')) then
         return false;
     end if;
     return pg_try_advisory_xact_lock_shared(number::bigint);

@@ -246,9 +246,13 @@ begin
     end if;
     select jsonb_agg(jsonb_build_object('mutex_group', k.mutex_group, 'mutex_mode', k.mutex_mode, 'mutex_id', k.mutex_id,
                                         'owner_session', release_owner.owner_session)) into requests
-    from (select h.mutex_group, h.mutex_mode, h.mutex_id from hold h where h.owner_session = release_owner.owner_session
-          union
-          select w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.owner_session = release_owner.owner_session
+    -- Holds before places in line: as long as there are any, each call releases some.
+    from (select k.mutex_group, k.mutex_mode, k.mutex_id
+          from (select h.mutex_group, h.mutex_mode, h.mutex_id, 1 as comes from hold h where h.owner_session = release_owner.owner_session
+                union all
+                select w.mutex_group, w.mutex_mode, w.mutex_id, 2 from mutex_waiter w where w.owner_session = release_owner.owner_session) k
+          group by k.mutex_group, k.mutex_mode, k.mutex_id
+          order by min(k.comes)
           limit release_owner.batch) k;
     return query select r.* from release_each(coalesce(requests, '[]')) r
                  where r.outcome <> 'not_held' and r.owner_session = release_owner.owner_session;

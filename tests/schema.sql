@@ -250,7 +250,7 @@ held as
    FROM pgmutex.hold
   WHERE (((expires_at IS NULL) OR (expires_at >= clock_timestamp())) AND
         CASE
-            WHEN ((auto_release_rule <> 'connection'::text) OR (auto_release_config !~ '^[0-9]{1,18}( |$)'::text) OR pg_is_in_recovery()) THEN true
+            WHEN ((auto_release_rule <> 'connection'::text) OR (auto_release_config !~ '^[0-9]{1,18}( [0-9]{1,10})?$'::text) OR pg_is_in_recovery()) THEN true
             WHEN (split_part(auto_release_config, ' '::text, 1) = ANY (string_to_array(current_setting('pgmutex.attached'::text, true), ','::text))) THEN true
             ELSE (NOT pg_try_advisory_xact_lock_shared((split_part(auto_release_config, ' '::text, 1))::bigint))
         END);
@@ -1736,9 +1736,13 @@ begin
     end if;
     select jsonb_agg(jsonb_build_object('mutex_group', k.mutex_group, 'mutex_mode', k.mutex_mode, 'mutex_id', k.mutex_id,
                                         'owner_session', release_owner.owner_session)) into requests
-    from (select h.mutex_group, h.mutex_mode, h.mutex_id from hold h where h.owner_session = release_owner.owner_session
-          union
-          select w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.owner_session = release_owner.owner_session
+    -- Holds before places in line: as long as there are any, each call releases some.
+    from (select k.mutex_group, k.mutex_mode, k.mutex_id
+          from (select h.mutex_group, h.mutex_mode, h.mutex_id, 1 as comes from hold h where h.owner_session = release_owner.owner_session
+                union all
+                select w.mutex_group, w.mutex_mode, w.mutex_id, 2 from mutex_waiter w where w.owner_session = release_owner.owner_session) k
+          group by k.mutex_group, k.mutex_mode, k.mutex_id
+          order by min(k.comes)
           limit release_owner.batch) k;
     return query select r.* from release_each(coalesce(requests, '[]')) r
                  where r.outcome <> 'not_held' and r.owner_session = release_owner.owner_session;
@@ -1922,7 +1926,7 @@ AS $function$
 declare
     number text := split_part(config, ' ', 1);
 begin
-    if config !~ '^[0-9]{1,18}( |$)' or number = any (string_to_array(current_setting('pgmutex.attached', true), ',')) then
+    if config !~ '^[0-9]{1,18}( [0-9]{1,10})?$' or number = any (string_to_array(current_setting('pgmutex.attached', true), ',')) then
         return false;
     end if;
     return pg_try_advisory_xact_lock_shared(number::bigint);

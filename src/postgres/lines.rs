@@ -163,6 +163,8 @@ impl Drop for Turn {
 pub(super) struct Pace {
     listens: bool,
     poll: Duration,
+    /// Whose turn it was at the last look.
+    turns: Vec<i64>,
 }
 
 impl Pace {
@@ -170,6 +172,7 @@ impl Pace {
         Self {
             listens,
             poll: SHORTEST_POLL,
+            turns: Vec::new(),
         }
     }
 
@@ -178,12 +181,19 @@ impl Pace {
         let longest = if self.listens {
             jittered(LOOK)
         } else {
-            let found = looks.iter().any(|look| look.is_my_turn);
-            self.poll = if found {
-                SHORTEST_POLL
-            } else {
+            // One whose turn it seems to be again and again cannot be served yet: it waits for others
+            // too, or for a write behind a fence.
+            let turns: Vec<i64> = looks
+                .iter()
+                .filter(|look| look.is_my_turn)
+                .map(|look| look.ticket)
+                .collect();
+            self.poll = if turns.is_empty() || turns == self.turns {
                 (self.poll * 2).min(LONGEST_POLL)
+            } else {
+                SHORTEST_POLL
             };
+            self.turns = turns;
             jittered(self.poll)
         };
         looks
