@@ -294,8 +294,8 @@ fn whole_number(text: &str) -> Option<i128> {
     })
 }
 
-/// A time as in RFC 3339 in the years 1 to 9999 of UTC, with at most nine decimals and an offset
-/// below 16 hours; not in a leap second.
+/// A time as in RFC 3339 in the years 1 to 9999, as it is written and in UTC, with at most nine
+/// decimals and an offset below 16 hours; not in a leap second.
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => text.parse::<u32>().ok(),
@@ -306,7 +306,8 @@ fn moment(text: &str) -> Option<DateTime<Utc>> {
     for (place, allowed) in signs {
         allowed.find(text.get(place..=place)?)?;
     }
-    let date = NaiveDate::from_ymd_opt(field(0, 4)? as i32, field(5, 7)?, field(8, 10)?)?;
+    let year = field(0, 4).filter(|year| *year > 0)?;
+    let date = NaiveDate::from_ymd_opt(year as i32, field(5, 7)?, field(8, 10)?)?;
     let (hour, minute, second) = (field(11, 13)?, field(14, 16)?, field(17, 19)?);
     let mut rest = text.get(19..)?;
     let mut nanos = 0;
