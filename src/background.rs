@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     runtime::{Builder, Handle},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -29,6 +29,18 @@ type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct Background {
     jobs: Arc<Mutex<Option<mpsc::UnboundedSender<Job>>>>,
     own_thread: bool,
+    /// How many pieces of work there are that end by themselves, and that someone may want to wait
+    /// for.
+    errands: Arc<watch::Sender<usize>>,
+}
+
+/// Counts as long as it is there.
+struct Errand(Arc<watch::Sender<usize>>);
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 /// The work was not done: the thread could not be started, or the work panicked.
@@ -43,6 +55,7 @@ impl Background {
         Self {
             jobs: Arc::default(),
             own_thread,
+            errands: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -67,6 +80,23 @@ impl Background {
         }
     }
 
+    /// Has work done that ends by itself: [`done`](Self::done) waits for it.
+    pub(crate) fn send_off(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.errands.send_modify(|count| *count += 1);
+        let errand = Errand(Arc::clone(&self.errands));
+        self.spawn(async move {
+            work.await;
+            drop(errand);
+        });
+    }
+
+    /// Returns when all that was sent off is done.
+    pub(crate) async fn done(&self) {
+        let mut errands = self.errands.subscribe();
+        // The sender is here: there is no error.
+        let _ = errands.wait_for(|count| *count == 0).await;
+    }
+
     /// Has work done and gives its result. If the caller does not wait for it, it is done all the
     /// same.
     pub(crate) async fn run<T: Send + 'static>(
@@ -74,7 +104,7 @@ impl Background {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, NotDone> {
         let (sender, receiver) = oneshot::channel();
-        self.spawn(async move {
+        self.send_off(async move {
             let _ = sender.send(work.await);
         });
         receiver.await.map_err(|_| NotDone)

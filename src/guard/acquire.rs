@@ -115,7 +115,8 @@ pub(crate) async fn acquire(
         began,
         deadline,
     };
-    ward.background.spawn(pursuit.run(sender).instrument(span));
+    ward.background
+        .send_off(pursuit.run(sender).instrument(span));
     let answer = match deadline {
         Some(deadline) => match timeout_at((deadline + GRACE).into(), receiver).await {
             Ok(answer) => answer,
@@ -160,7 +161,7 @@ impl Drop for Delivery {
             traces.found(&acquired.holds);
             let (backend, asker) = (Arc::clone(&self.backend), self.asker.clone());
             self.background
-                .spawn(async move { leave_nothing(&backend, asker, traces).await });
+                .send_off(async move { leave_nothing(&backend, asker, traces).await });
         }
     }
 }

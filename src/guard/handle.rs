@@ -274,7 +274,7 @@ impl Guard {
             let (backend, owner) = (Arc::clone(&self.ward.backend), self.mutex().owner.clone());
             self.ward
                 .background
-                .spawn(async move { give_back_in_time(&backend, &owner, holds).await });
+                .send_off(async move { give_back_in_time(&backend, &owner, holds).await });
         }
         error
     }
@@ -290,7 +290,7 @@ impl Guard {
         let (backend, owner) = (Arc::clone(&self.ward.backend), captured.owner.clone());
         self.ward
             .background
-            .spawn(async move { give_back_in_time(&backend, &owner, holds).await });
+            .send_off(async move { give_back_in_time(&backend, &owner, holds).await });
         lost
     }
 
@@ -374,7 +374,7 @@ impl Guard {
         if self.disarm() {
             let releasing = self.releasing();
             self.hold.lose();
-            self.ward.background.spawn(async move {
+            self.ward.background.send_off(async move {
                 let _ = releasing.await;
             });
         }
@@ -415,7 +415,7 @@ impl Guard {
                 }
                 Err(_) => {
                     let again = ward.background.clone();
-                    again.spawn(async move {
+                    again.send_off(async move {
                         let holds = vec![(mutex.id, Some(mutex.fencing_token))];
                         give_back_in_time(&ward.backend, &mutex.owner, holds).await;
                     });
@@ -436,7 +436,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if self.disarm() {
             let releasing = self.releasing();
-            self.ward.background.spawn(async move {
+            self.ward.background.send_off(async move {
                 let _ = releasing.await;
             });
         }

@@ -374,6 +374,20 @@ impl Mutexes {
         Ok(swept)
     }
 
+    /// Waits until all is given back that guards and waits have left behind which were dropped: call
+    /// it before the process ends, after the last guard is gone. It waits for locks that are still
+    /// waited for, too. What is not given back lasts until its rule ends it.
+    ///
+    /// ```no_run
+    /// # async fn example(mutexes: pgmutex::Mutexes, guard: pgmutex::Guard) {
+    /// drop(guard);
+    /// mutexes.shutdown().await;
+    /// # }
+    /// ```
+    pub async fn shutdown(&self) {
+        self.parts.routes.ward("").background.done().await;
+    }
+
     /// The verbs inside a transaction of the caller's: what they do commits or rolls back with
     /// the caller's own data. The transaction must be read committed.
     ///

@@ -95,6 +95,9 @@ async fn a_dropped_guard_is_released_in_the_background() {
     let mutexes = database.mutexes().await;
     let id = mutex_id("m");
     drop(mutexes.lock(&id).await.unwrap());
+    must(mutexes.shutdown()).await;
+    assert_eq!(mutexes.count(&MutexQuery::all()).await.unwrap(), 0);
+    drop(mutexes.lock(&id).await.unwrap());
     must(async { mutexes.lock(&id).await })
         .await
         .unwrap()
