@@ -87,7 +87,8 @@ begin
     if config !~ '^[0-9]{1,18}( [0-9]{1,10})?$' or number = any (string_to_array(current_setting('pgmutex.attached', true), ',')) then
         return false;
     end if;
-    return pg_try_advisory_xact_lock_shared(number::bigint);
+    -- Advisory locks are not replicated: a standby cannot tell.
+    return not pg_is_in_recovery() and pg_try_advisory_xact_lock_shared(number::bigint);
 end
 $$;
 comment on function session_is_gone(text) is 'Whether the database session that a rule connection names has ended.';

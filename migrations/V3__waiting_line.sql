@@ -109,7 +109,9 @@ begin
         end if;
         delete from mutex_waiter w
         where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
-          and (w.ticket = head_ticket or w.listener = head_listener);
+          and (w.ticket = head_ticket and w.listener is not distinct from head_listener  -- it has not gone over to another session
+               or w.listener = head_listener
+               or head_listener is null and w.listener is null and waiter_is_gone(null, w.seen_at));
     end loop;
 end
 $$;
@@ -221,7 +223,8 @@ begin
              and (l.ticket is null or w.ticket < l.ticket) and w.owner_session <> circle_of_waiting.owner_session
             join mutex_waiter other on other.owner_session = w.owner_session and other.ticket = w.ticket
              and (other.mutex_group <> w.mutex_group or other.mutex_mode <> w.mutex_mode or other.mutex_id <> w.mutex_id)
-            where not waiter_is_gone(w.listener, w.seen_at)
+            -- Of the other place: it is the same waiter, and few have one.
+            where not waiter_is_gone(other.listener, other.seen_at)
         )
         select l.mutex_group, l.mutex_mode, l.mutex_id, nullif(max(coalesce(l.ticket, 9223372036854775807)), 9223372036854775807),
                case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits)
@@ -229,13 +232,6 @@ begin
         group by l.mutex_group, l.mutex_mode, l.mutex_id
         order by bool_or(l.behind is null) desc
     loop
-        -- Those before it must get in, too.
-        select coalesce(bool_or(w.access = 'exclusive'), false), min(w.permits) into others_alone, others_permits from mutex_waiter w
-        where w.mutex_group = line_group and w.mutex_mode = line_mode and w.mutex_id = line_id
-          and (before is null or w.ticket < before) and w.owner_session <> circle_of_waiting.owner_session
-          and not waiter_is_gone(w.listener, w.seen_at);
-        needs_it_alone := needs_it_alone or others_alone;
-        strictest := least(strictest, others_permits);
         stuck := 0;
         found_in_line := null;
 
@@ -280,7 +276,17 @@ begin
                 strictest := least(strictest, holds_permits);
                 found_in_line := coalesce(nullif(found_in_line, ''), found_here);
             end if;
+            exit when needs_it_alone and found_here <> '';
         end loop;
+        if stuck > 0 then
+            -- Those before it must get in, too.
+            select coalesce(bool_or(w.access = 'exclusive'), false), min(w.permits) into others_alone, others_permits from mutex_waiter w
+            where w.mutex_group = line_group and w.mutex_mode = line_mode and w.mutex_id = line_id
+              and (before is null or w.ticket < before) and w.owner_session <> circle_of_waiting.owner_session
+              and not waiter_is_gone(w.listener, w.seen_at);
+            needs_it_alone := needs_it_alone or others_alone;
+            strictest := least(strictest, others_permits);
+        end if;
         if stuck = 0 or not needs_it_alone and coalesce(stuck < strictest, true) then
             found_in_line := null;
         end if;
@@ -302,7 +308,8 @@ begin
 end
 $$;
 comment on function circle_of_waiting(text, text, text, text, integer, bigint, text, bigint, bigint[], bigint[], bigint[]) is
-    'If waiting for this mutex could never end, because its holders wait, directly or not, for the one who asks: the circle, in words.';
+    'If waiting for this mutex could never end, because its holders wait, directly or not, for the one who asks: the circle, in words. '
+    'A circle of more than 64 is not found.';
 
 create function refuse_deadlock(
     mutex_group text, mutex_mode text, mutex_id text, access text, permits integer, owner_session text, own_ticket bigint,
@@ -480,6 +487,7 @@ create function look_at_lines(listener bigint, has_session boolean, tickets bigi
 returns table (ticket bigint, is_my_turn boolean, look_again_in interval)
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
+set lock_timeout = '1s'
 as $$
 #variable_conflict use_column
 declare
@@ -497,7 +505,8 @@ begin
     select head.ticket,
            could_be_captured(line.mutex_group, line.mutex_mode, line.mutex_id, head.access, head.permits),
            -- Nobody says when the session of a holder ends: it must be looked at.
-           (select min(case when h.auto_release_rule = 'connection' then least(h.expires_at - now_is, interval '1 second')
+           (select min(case when h.expires_at < now_is then interval '0'
+                            when h.auto_release_rule = 'connection' then least(h.expires_at - now_is, interval '1 second')
                             when isfinite(h.expires_at) then h.expires_at - now_is end)
             from hold h
             where h.mutex_group = line.mutex_group and h.mutex_mode = line.mutex_mode and h.mutex_id = line.mutex_id)
@@ -515,14 +524,26 @@ begin
     from unnest(look_at_lines.tickets) asked (ticket)
     where not exists (select from mutex_waiter w where w.listener = look_at_lines.listener and w.ticket = asked.ticket);
 
+    -- Tickets that the process knows nothing of: their answers were lost, and nobody will ask for them.
+    delete from mutex_waiter w
+    where look_at_lines.tickets is not null
+      and (w.mutex_group, w.mutex_mode, w.mutex_id, w.ticket) in (
+          select lost.mutex_group, lost.mutex_mode, lost.mutex_id, lost.ticket from mutex_waiter lost
+          where lost.listener = look_at_lines.listener and lost.ticket <> all (look_at_lines.tickets)
+            and lost.seen_at < clock_timestamp() - interval '15 seconds'
+          for update skip locked);
+
     delete from mutex_listener l
-    where l.seen_at < clock_timestamp() - interval '10 minutes'
-      and not exists (select from mutex_waiter w where w.listener = l.listener);
+    where l.listener in (select old.listener from mutex_listener old
+                         where old.seen_at < clock_timestamp() - interval '10 minutes'
+                           and not exists (select from mutex_waiter w where w.listener = old.listener)
+                         for update skip locked);
 end
 $$;
 comment on function look_at_lines(bigint, boolean, bigint[]) is
     'Asked by a process that waits, about once a second: which of its tickets are first in line, whether their turn has come as far '
-    'as can be seen, and when to look again at the latest. Of the tickets given it also names those that are no more.';
+    'as can be seen, and when to look again at the latest. tickets is the list of all that it knows: those that are no more are named, too, '
+    'and places that it does not know are given up after 15 seconds.';
 
 -- For people --------------------------------------------------------------------------------------------------------------
 

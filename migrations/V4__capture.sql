@@ -259,5 +259,5 @@ comment on function capture(text, text, text, text, text, text, text, text, text
     'a hold that was over made way) or busy, then the row is the holder''s. access shared lets others share it, permits says how many at '
     'most (the smallest number that one of them says counts); an own hold is changed from exclusive to shared, and back if nobody else '
     'shares it. With wait => true a busy mutex gives queued: the caller is in line, and gets the mutex by asking again, in its turn, as it '
-    'must at least every 15 seconds. Without a rule a new hold gets timeout 300 and a refresh keeps the rule it has. An empty status_data '
+    'must at least every 15 seconds, each time in a transaction of its own. Without a rule a new hold gets timeout 300 and a refresh keeps the rule it has. An empty status_data '
     'leaves the old one.';

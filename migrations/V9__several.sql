@@ -246,9 +246,11 @@ begin
     end if;
     select jsonb_agg(jsonb_build_object('mutex_group', k.mutex_group, 'mutex_mode', k.mutex_mode, 'mutex_id', k.mutex_id,
                                         'owner_session', release_owner.owner_session)) into requests
-    -- Holds before places in line: as long as there are any, each call releases some.
+    -- What is held comes first, then places in line, then what is over: as long as anything is held, each call releases some.
     from (select k.mutex_group, k.mutex_mode, k.mutex_id
-          from (select h.mutex_group, h.mutex_mode, h.mutex_id, 1 as comes from hold h where h.owner_session = release_owner.owner_session
+          from (select h.mutex_group, h.mutex_mode, h.mutex_id,
+                       case when hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()) then 3 else 1 end as comes
+                from hold h where h.owner_session = release_owner.owner_session
                 union all
                 select w.mutex_group, w.mutex_mode, w.mutex_id, 2 from mutex_waiter w where w.owner_session = release_owner.owner_session) k
           group by k.mutex_group, k.mutex_mode, k.mutex_id

@@ -374,7 +374,7 @@ begin
 end
 $function$
 
--- Captures a mutex for owner_session, or refreshes the hold that session has. Outcome: captured, refreshed, evicted (captured; a hold that was over made way) or busy, then the row is the holder's. access shared lets others share it, permits says how many at most (the smallest number that one of them says counts); an own hold is changed from exclusive to shared, and back if nobody else shares it. With wait => true a busy mutex gives queued: the caller is in line, and gets the mutex by asking again, in its turn, as it must at least every 15 seconds. Without a rule a new hold gets timeout 300 and a refresh keeps the rule it has. An empty status_data leaves the old one.
+-- Captures a mutex for owner_session, or refreshes the hold that session has. Outcome: captured, refreshed, evicted (captured; a hold that was over made way) or busy, then the row is the holder's. access shared lets others share it, permits says how many at most (the smallest number that one of them says counts); an own hold is changed from exclusive to shared, and back if nobody else shares it. With wait => true a busy mutex gives queued: the caller is in line, and gets the mutex by asking again, in its turn, as it must at least every 15 seconds, each time in a transaction of its own. Without a rule a new hold gets timeout 300 and a refresh keeps the rule it has. An empty status_data leaves the old one.
 CREATE OR REPLACE FUNCTION pgmutex.capture(mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text DEFAULT ''::text, owner_id text DEFAULT ''::text, owner_login text DEFAULT ''::text, owner_name text DEFAULT ''::text, auto_release_rule text DEFAULT NULL::text, auto_release_config text DEFAULT NULL::text, status_data text DEFAULT NULL::text, access text DEFAULT 'exclusive'::text, permits integer DEFAULT NULL::integer, wait boolean DEFAULT false, listener bigint DEFAULT NULL::bigint, while_holding bigint[] DEFAULT NULL::bigint[])
  RETURNS pgmutex.hold_outcome
  LANGUAGE plpgsql
@@ -872,7 +872,7 @@ begin
 end
 $function$
 
--- If waiting for this mutex could never end, because its holders wait, directly or not, for the one who asks: the circle, in words.
+-- If waiting for this mutex could never end, because its holders wait, directly or not, for the one who asks: the circle, in words. A circle of more than 64 is not found.
 CREATE OR REPLACE FUNCTION pgmutex.circle_of_waiting(mutex_group text, mutex_mode text, mutex_id text, access text, permits integer, before_ticket bigint, owner_session text, own_ticket bigint, while_holding bigint[], passed bigint[], INOUT cleared bigint[], OUT circle text)
  RETURNS record
  LANGUAGE plpgsql
@@ -918,7 +918,8 @@ begin
              and (l.ticket is null or w.ticket < l.ticket) and w.owner_session <> circle_of_waiting.owner_session
             join mutex_waiter other on other.owner_session = w.owner_session and other.ticket = w.ticket
              and (other.mutex_group <> w.mutex_group or other.mutex_mode <> w.mutex_mode or other.mutex_id <> w.mutex_id)
-            where not waiter_is_gone(w.listener, w.seen_at)
+            -- Of the other place: it is the same waiter, and few have one.
+            where not waiter_is_gone(other.listener, other.seen_at)
         )
         select l.mutex_group, l.mutex_mode, l.mutex_id, nullif(max(coalesce(l.ticket, 9223372036854775807)), 9223372036854775807),
                case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits)
@@ -926,13 +927,6 @@ begin
         group by l.mutex_group, l.mutex_mode, l.mutex_id
         order by bool_or(l.behind is null) desc
     loop
-        -- Those before it must get in, too.
-        select coalesce(bool_or(w.access = 'exclusive'), false), min(w.permits) into others_alone, others_permits from mutex_waiter w
-        where w.mutex_group = line_group and w.mutex_mode = line_mode and w.mutex_id = line_id
-          and (before is null or w.ticket < before) and w.owner_session <> circle_of_waiting.owner_session
-          and not waiter_is_gone(w.listener, w.seen_at);
-        needs_it_alone := needs_it_alone or others_alone;
-        strictest := least(strictest, others_permits);
         stuck := 0;
         found_in_line := null;
 
@@ -977,7 +971,17 @@ begin
                 strictest := least(strictest, holds_permits);
                 found_in_line := coalesce(nullif(found_in_line, ''), found_here);
             end if;
+            exit when needs_it_alone and found_here <> '';
         end loop;
+        if stuck > 0 then
+            -- Those before it must get in, too.
+            select coalesce(bool_or(w.access = 'exclusive'), false), min(w.permits) into others_alone, others_permits from mutex_waiter w
+            where w.mutex_group = line_group and w.mutex_mode = line_mode and w.mutex_id = line_id
+              and (before is null or w.ticket < before) and w.owner_session <> circle_of_waiting.owner_session
+              and not waiter_is_gone(w.listener, w.seen_at);
+            needs_it_alone := needs_it_alone or others_alone;
+            strictest := least(strictest, others_permits);
+        end if;
         if stuck = 0 or not needs_it_alone and coalesce(stuck < strictest, true) then
             found_in_line := null;
         end if;
@@ -1150,7 +1154,9 @@ begin
         end if;
         delete from mutex_waiter w
         where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
-          and (w.ticket = head_ticket or w.listener = head_listener);
+          and (w.ticket = head_ticket and w.listener is not distinct from head_listener  -- it has not gone over to another session
+               or w.listener = head_listener
+               or head_listener is null and w.listener is null and waiter_is_gone(null, w.seen_at));
     end loop;
 end
 $function$
@@ -1421,12 +1427,13 @@ begin
 end
 $function$
 
--- Asked by a process that waits, about once a second: which of its tickets are first in line, whether their turn has come as far as can be seen, and when to look again at the latest. Of the tickets given it also names those that are no more.
+-- Asked by a process that waits, about once a second: which of its tickets are first in line, whether their turn has come as far as can be seen, and when to look again at the latest. tickets is the list of all that it knows: those that are no more are named, too, and places that it does not know are given up after 15 seconds.
 CREATE OR REPLACE FUNCTION pgmutex.look_at_lines(listener bigint, has_session boolean, tickets bigint[] DEFAULT NULL::bigint[])
  RETURNS TABLE(ticket bigint, is_my_turn boolean, look_again_in interval)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '1s'
 AS $function$
 #variable_conflict use_column
 declare
@@ -1444,7 +1451,8 @@ begin
     select head.ticket,
            could_be_captured(line.mutex_group, line.mutex_mode, line.mutex_id, head.access, head.permits),
            -- Nobody says when the session of a holder ends: it must be looked at.
-           (select min(case when h.auto_release_rule = 'connection' then least(h.expires_at - now_is, interval '1 second')
+           (select min(case when h.expires_at < now_is then interval '0'
+                            when h.auto_release_rule = 'connection' then least(h.expires_at - now_is, interval '1 second')
                             when isfinite(h.expires_at) then h.expires_at - now_is end)
             from hold h
             where h.mutex_group = line.mutex_group and h.mutex_mode = line.mutex_mode and h.mutex_id = line.mutex_id)
@@ -1462,9 +1470,20 @@ begin
     from unnest(look_at_lines.tickets) asked (ticket)
     where not exists (select from mutex_waiter w where w.listener = look_at_lines.listener and w.ticket = asked.ticket);
 
+    -- Tickets that the process knows nothing of: their answers were lost, and nobody will ask for them.
+    delete from mutex_waiter w
+    where look_at_lines.tickets is not null
+      and (w.mutex_group, w.mutex_mode, w.mutex_id, w.ticket) in (
+          select lost.mutex_group, lost.mutex_mode, lost.mutex_id, lost.ticket from mutex_waiter lost
+          where lost.listener = look_at_lines.listener and lost.ticket <> all (look_at_lines.tickets)
+            and lost.seen_at < clock_timestamp() - interval '15 seconds'
+          for update skip locked);
+
     delete from mutex_listener l
-    where l.seen_at < clock_timestamp() - interval '10 minutes'
-      and not exists (select from mutex_waiter w where w.listener = l.listener);
+    where l.listener in (select old.listener from mutex_listener old
+                         where old.seen_at < clock_timestamp() - interval '10 minutes'
+                           and not exists (select from mutex_waiter w where w.listener = old.listener)
+                         for update skip locked);
 end
 $function$
 
@@ -1736,9 +1755,11 @@ begin
     end if;
     select jsonb_agg(jsonb_build_object('mutex_group', k.mutex_group, 'mutex_mode', k.mutex_mode, 'mutex_id', k.mutex_id,
                                         'owner_session', release_owner.owner_session)) into requests
-    -- Holds before places in line: as long as there are any, each call releases some.
+    -- What is held comes first, then places in line, then what is over: as long as anything is held, each call releases some.
     from (select k.mutex_group, k.mutex_mode, k.mutex_id
-          from (select h.mutex_group, h.mutex_mode, h.mutex_id, 1 as comes from hold h where h.owner_session = release_owner.owner_session
+          from (select h.mutex_group, h.mutex_mode, h.mutex_id,
+                       case when hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()) then 3 else 1 end as comes
+                from hold h where h.owner_session = release_owner.owner_session
                 union all
                 select w.mutex_group, w.mutex_mode, w.mutex_id, 2 from mutex_waiter w where w.owner_session = release_owner.owner_session) k
           group by k.mutex_group, k.mutex_mode, k.mutex_id
@@ -1929,7 +1950,8 @@ begin
     if config !~ '^[0-9]{1,18}( [0-9]{1,10})?$' or number = any (string_to_array(current_setting('pgmutex.attached', true), ',')) then
         return false;
     end if;
-    return pg_try_advisory_xact_lock_shared(number::bigint);
+    -- Advisory locks are not replicated: a standby cannot tell.
+    return not pg_is_in_recovery() and pg_try_advisory_xact_lock_shared(number::bigint);
 end
 $function$
 

@@ -34,7 +34,8 @@ impl Attachment {
 
     /// Whether the session must be taken for gone.
     pub fn has_ended(&self) -> bool {
-        *self.ended.borrow() || self.trusted.is_over()
+        // Nobody left to say so: the session was closed.
+        *self.ended.borrow() || self.ended.has_changed().is_err() || self.trusted.is_over()
     }
 
     /// Returns when the session must be taken for gone.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     sync::oneshot,
-    time::{sleep, sleep_until, timeout_at},
+    time::{sleep, sleep_until, timeout, timeout_at},
 };
 use tracing::Instrument;
 
@@ -206,11 +206,16 @@ impl Pursuit {
                 let _ = sender.send(Ok(delivery));
             }
             Err(ended) => {
+                // First out of the line, then the word that it is so; unless that takes long.
+                let mut leaving = std::pin::pin!(leave_nothing(&self.backend, self.asker, traces));
+                let has_left = timeout(GRACE / 2, &mut leaving).await.is_ok();
                 if let Ended::Failed(error) = ended {
                     observe::not_captured(&error);
                     let _ = sender.send(Err(error));
                 }
-                leave_nothing(&self.backend, self.asker, traces).await;
+                if !has_left {
+                    leaving.await;
+                }
             }
         }
     }
@@ -280,7 +285,9 @@ impl Pursuit {
                     continue;
                 }
                 Err(error) => {
-                    traces.uncertain |= error.is_outcome_unknown();
+                    // An answer that makes no sense may be about a capture that was made.
+                    let is_senseless = matches!(error, Error::Protocol { .. });
+                    traces.uncertain |= is_senseless || error.is_outcome_unknown();
                     return Err(Ended::Failed(error));
                 }
             };

@@ -16,7 +16,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    backend::{Attachment, CaptureRequest, ReleaseRequest},
+    backend::{Attachment, CaptureRequest, RefreshRequest, ReleaseRequest},
     background::NotDone,
     domain::{
         Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, FencingToken, Mutex,
@@ -66,7 +66,11 @@ impl Guard {
         settings: &Settings,
         asked: Instant,
     ) -> Self {
-        let left = settings.left(captured.captured_since);
+        // Whatever the rule: as long as the database says, from the capture on.
+        let left = captured.expires_at.map(|end| {
+            let lasts = end - captured.captured_since;
+            lasts.to_std().unwrap_or_default()
+        });
         let evicted = captured.evicted().cloned().map(Box::new);
         let hold = KeptHold::new(
             captured.mutex,
@@ -214,14 +218,20 @@ impl Guard {
     }
 
     // In the background, with the guard: if the caller gives up meanwhile, the guard is dropped
-    // after the change, not beside it.
+    // after the change, not beside it. And without heartbeats: one with the old token would find
+    // nothing after the change.
     async fn downgrade_here(self) -> Result<Self> {
         let asked = Instant::now();
+        self.ward.keeper.forget(&self.hold);
         match self.change(Access::shared()).await {
             Ok(changed) if changed.fencing_token == self.fencing_token() => {
-                Ok(self.replaced(changed.mutex, asked))
+                self.replaced(changed.mutex, asked)
             }
             Ok(changed) => Err(self.was_lost_before(changed).await),
+            Err(Error::Busy { holder, .. }) if !holder.check_owner(&self.mutex().owner) => {
+                self.lose();
+                Err(self.lost_error())
+            }
             Err(error) => Err(self.gave_up(error)),
         }
     }
@@ -240,17 +250,54 @@ impl Guard {
     // As `downgrade_here`.
     async fn try_upgrade_here(self) -> Result<Upgrade> {
         let asked = Instant::now();
+        self.ward.keeper.forget(&self.hold);
         match self.change(Access::Exclusive).await {
             // A hold that began when this one did is this one; another means that it was lost.
             Ok(changed) if changed.held_since == self.mutex().held_since => {
-                Ok(Upgrade::Upgraded(self.replaced(changed.mutex, asked)))
+                self.replaced(changed.mutex, asked).map(Upgrade::Upgraded)
             }
             Ok(changed) => Err(self.was_lost_before(changed).await),
-            Err(Error::Busy { holder, .. }) if !self.is_lost() => Ok(Upgrade::Busy {
-                guard: self,
-                holder,
-            }),
+            Err(Error::Busy { holder, .. }) => {
+                if !self.is_still_held(&holder).await? {
+                    self.lose();
+                    return Err(self.lost_error());
+                }
+                // Its next heartbeat is due at once.
+                self.ward.keeper.keep(&self.hold, self.hold.captured_at);
+                Ok(Upgrade::Busy {
+                    guard: self,
+                    holder,
+                })
+            }
             Err(error) => Err(self.gave_up(error)),
+        }
+    }
+
+    /// Whether the hold is there, beside this one of another who shares the mutex.
+    async fn is_still_held(&self, other: &Mutex) -> Result<bool> {
+        if other.check_owner(&self.mutex().owner) {
+            return Ok(true);
+        }
+        if other.permit == 0 || self.is_lost() {
+            return Ok(false);
+        }
+        let refresh = RefreshRequest {
+            id: self.id().clone(),
+            owner: self.mutex().owner.clone(),
+            token: Some(self.fencing_token()),
+            status_data: None,
+        };
+        match self.ward.backend.refresh(&refresh).await {
+            Ok(_) => Ok(true),
+            Err(Error::Lost { .. } | Error::Busy { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn lost_error(&self) -> Error {
+        Error::Lost {
+            id: self.id().clone(),
+            token: Some(self.fencing_token()),
         }
     }
 
@@ -294,13 +341,19 @@ impl Guard {
         lost
     }
 
-    /// The guard of the same hold, which has changed.
-    fn replaced(self, mutex: Mutex, asked: Instant) -> Self {
+    /// The guard of the same hold, which has changed. Who has been told that it is lost must not find
+    /// it held again: then it is given back.
+    fn replaced(self, mutex: Mutex, asked: Instant) -> Result<Self> {
         self.disarm();
-        self.ward.keeper.forget(&self.hold);
+        let was_lost = self.is_lost();
         let hold = self.hold.changed(mutex, asked);
         let evicted = self.evicted.clone();
-        Self::of(Arc::clone(&self.ward), hold, evicted, asked)
+        let changed = Self::of(Arc::clone(&self.ward), hold, evicted, asked);
+        if was_lost || changed.is_lost() {
+            changed.lose();
+            return Err(changed.lost_error());
+        }
+        Ok(changed)
     }
 
     /// Runs work, cancels it (drops its future) if the hold is lost, and releases the mutex only
@@ -321,11 +374,9 @@ impl Guard {
                 output = work => Some(output),
             }
         };
-        let Some(output) = outcome else {
-            return Err(Error::Lost {
-                id: self.id().clone(),
-                token: Some(self.fencing_token()),
-            });
+        // The time may have been up before anyone could say so.
+        let Some(output) = outcome.filter(|_| !self.is_lost()) else {
+            return Err(self.lost_error());
         };
         self.release_quietly().await;
         Ok(output)
@@ -454,22 +505,36 @@ impl fmt::Debug for Guard {
 
 /// Puts a guard on a hold that has none. See [`Mutexes::adopt`](crate::Mutexes::adopt).
 pub(crate) async fn adopt(ward: Arc<Ward>, parts: GuardParts) -> Result<Guard> {
+    let ward = ward.anchored();
+    let background = ward.background.clone();
+    let adopting = async move {
+        adopt_here(ward, parts)
+            .await
+            .map(|guard| Adopted(Some(guard)))
+    };
+    let done = background.run(adopting).await;
+    let adopted = done.unwrap_or_else(|error| Err(unavailable(error)));
+    adopted?.0.take().ok_or_else(|| unavailable(NotDone))
+}
+
+/// A guard that nobody has taken yet. A hold that was handed over is not to be released because the
+/// one who was to adopt it is gone: it is as it was, and can be adopted again.
+struct Adopted(Option<Guard>);
+
+impl Drop for Adopted {
+    fn drop(&mut self) {
+        self.0.take().map(Guard::into_parts);
+    }
+}
+
+async fn adopt_here(ward: Arc<Ward>, parts: GuardParts) -> Result<Guard> {
     let lost = || Error::Lost {
         id: parts.id.clone(),
         token: Some(parts.fencing_token),
     };
-    let mut settings = Settings::default();
-    match &parts.auto_release {
-        AutoRelease::Connection { timeout, .. } => {
-            settings.attached = true;
-            settings.timeout = *timeout;
-        }
-        AutoRelease::Timeout(timeout) => settings.timeout = Some(*timeout),
-        other => settings.rule = Some(other.clone()),
-    }
     // A capture by the same owner refreshes the hold and gives it this process's session; that it
     // must not make a new hold is made sure of first, and looked at afterwards.
-    let refresh = crate::backend::RefreshRequest {
+    let refresh = RefreshRequest {
         id: parts.id.clone(),
         owner: parts.owner.clone(),
         token: Some(parts.fencing_token),
@@ -481,6 +546,16 @@ pub(crate) async fn adopt(ward: Arc<Ward>, parts: GuardParts) -> Result<Guard> {
         Err(Error::Busy { .. } | Error::Lost { .. }) => return Err(lost()),
         Err(error) => return Err(error),
     };
+    // The rule that the hold has, whatever the parts say.
+    let mut settings = Settings::default();
+    match &mutex.auto_release {
+        AutoRelease::Connection { timeout, .. } => {
+            settings.attached = true;
+            settings.timeout = *timeout;
+        }
+        AutoRelease::Timeout(timeout) => settings.timeout = Some(*timeout),
+        other => settings.rule = Some(other.clone()),
+    }
     if !settings.attached {
         let captured = Captured::new(mutex, CaptureOutcome::Refreshed);
         return Ok(Guard::new(ward, captured, None, &settings, asked));
@@ -490,7 +565,16 @@ pub(crate) async fn adopt(ward: Arc<Ward>, parts: GuardParts) -> Result<Guard> {
         .capture(&*ward.backend, &parts.id, access, &parts.owner)
         .await?;
     let asked = Instant::now();
-    let captured = ward.backend.capture(&request).await?;
+    let captured = match ward.backend.capture(&request).await {
+        Ok(captured) => captured,
+        Err(error) => {
+            if error.is_outcome_unknown() {
+                let holds = vec![(parts.id, Some(parts.fencing_token))];
+                give_back_in_time(&ward.backend, &parts.owner, holds).await;
+            }
+            return Err(error);
+        }
+    };
     let is_same = captured.fencing_token == parts.fencing_token;
     let guard = Guard::new(ward, captured, attachment, &settings, asked);
     if is_same { Ok(guard) } else { Err(lost()) }

@@ -10,7 +10,11 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{Guard, GuardState, Lock};
-use crate::domain::{FencingToken, MutexId, MutexOwner, Result};
+use crate::domain::{Error, FencingToken, MutexId, MutexOwner, Result};
+
+/// Between two attempts to lead while the database does not answer.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a task in one process at a time, of all that want to. See
 /// [`Mutexes::leader`](crate::Mutexes::leader).
@@ -84,6 +88,23 @@ impl Leader {
         self.refine(Lock::attached)
     }
 
+    /// Waits to lead, also while the database is away.
+    async fn take_the_lead(&self) -> Result<Guard> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match (self.lock.0)().await {
+                Err(error)
+                    if error.is_transient() && !matches!(error, Error::WaitCircle { .. }) =>
+                {
+                    tracing::warn!(%error, "cannot lead at the moment; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Waits to lead, then runs the task. If the hold is lost, the task is cancelled (its future is
     /// dropped), and after that this waits to lead again, and runs the task anew. Returns what the
     /// task returns when it ends by itself, with the mutex released.
@@ -107,14 +128,15 @@ impl Leader {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Mutexes::lock`](crate::Mutexes::lock); not the loss of the hold.
+    /// Those of [`Mutexes::lock`](crate::Mutexes::lock) that do not pass; not the loss of the hold, nor
+    /// that the database is away for a while.
     ///
     /// Cancel safety: dropping the future cancels the task, and releases.
     // Not `AsyncFnMut`: what that gives cannot be spawned (its future is `Send` for no borrow in
     // general), and a leader is what one spawns.
     pub async fn run<F: Future>(&self, mut task: impl FnMut(Leadership) -> F) -> Result<F::Output> {
         loop {
-            let guard = Term(Arc::new((self.lock.0)().await?));
+            let guard = Term(Arc::new(self.take_the_lead().await?));
             let guard = &guard.0;
             let resigned = Arc::<Resignation>::default();
             let term = Leadership {

@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
 use crate::{
     backend::{Attachment, CaptureRequest, MutexBackend},
     current_owner::current_owner,
@@ -34,19 +32,25 @@ impl Settings {
         }
         if let Some(rule) = &self.rule {
             rule.check()?;
+            if matches!(rule, AutoRelease::Connection { .. }) {
+                return Err(Error::InvalidRule {
+                    reason: "a guard is attached to this process's session: say attached()"
+                        .to_owned(),
+                });
+            }
             if self.attached || self.timeout.is_some() {
                 return Err(Error::InvalidRule {
                     reason: format!("either {rule}, or a timeout or an attachment: not both"),
                 });
             }
         }
-        if self
-            .max_hold
-            .is_some_and(|most| most < Duration::from_secs(1))
+        if let Some(most) = self.max_hold
+            && (most < Duration::from_secs(1)
+                || AutoRelease::Timeout(whole_seconds(most)).check().is_err())
         {
             return Err(Error::InvalidInput {
                 field: "max_hold",
-                reason: "must be 1 s or more".to_owned(),
+                reason: "must be from 1 s to 100 years".to_owned(),
             });
         }
         check_status_data(self.status_data.as_deref())
@@ -101,20 +105,11 @@ impl Settings {
             (None, false) => Some(self.timeout.unwrap_or(DEFAULT_TIMEOUT)),
         }
     }
-
-    /// How long a hold under a deadline lasts that begins now by the database's clock.
-    pub(super) fn left(&self, now: DateTime<Utc>) -> Option<Duration> {
-        match &self.rule {
-            Some(AutoRelease::Deadline(deadline)) => {
-                Some((*deadline - now).to_std().unwrap_or_default())
-            }
-            _ => None,
-        }
-    }
 }
 
 /// Rounded up, as rules of time are counted.
 fn whole_seconds(duration: Duration) -> Duration {
-    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    let part = u64::from(duration.subsec_nanos() > 0);
+    let seconds = duration.as_secs().saturating_add(part);
     Duration::from_secs(seconds.max(1))
 }

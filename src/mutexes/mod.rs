@@ -322,6 +322,8 @@ impl Mutexes {
     /// another, and keeps it alive from now on. Two processes must not adopt the same hold: neither
     /// would know of the other.
     ///
+    /// Cancel safety: dropping the future leaves the hold without a guard, as it was.
+    ///
     /// # Errors
     /// [`Error::Lost`] if the hold is over or gone.
     pub async fn adopt(&self, parts: GuardParts) -> Result<Guard> {

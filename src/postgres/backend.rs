@@ -295,7 +295,9 @@ impl PostgresBackend {
         // goes on without a break, as one that retries does, would never give its server
         // connection back to the pooler.
         let ended = match answer {
-            Ok(_) => transaction.commit().await,
+            // These are answers, and what the function did on the way to them counts: a place in
+            // line that was given up, a hold that was over.
+            Ok(_) | Err(Error::Busy { .. } | Error::Lost { .. }) => transaction.commit().await,
             Err(_) => transaction.rollback().await,
         };
         let output = answer?;

@@ -10,6 +10,8 @@ use tokio_postgres::{
     tls::{MakeTlsConnect, TlsConnect},
 };
 
+use super::watched_connection::standby_was_not_waited_for;
+
 /// What is told of each notification: its payload.
 pub(crate) type Heard = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -45,6 +47,11 @@ where
                     match message {
                         Ok(AsyncMessage::Notification(notification)) => {
                             heard(notification.payload())
+                        }
+                        // As in the pool's connections.
+                        Ok(AsyncMessage::Notice(notice)) if standby_was_not_waited_for(&notice) => {
+                            tracing::warn!(%notice, "commit without its standby; closing the own connection");
+                            break;
                         }
                         Ok(_) => {}
                         Err(error) => {

@@ -10,7 +10,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
@@ -24,6 +24,10 @@ const SOON: Duration = Duration::from_millis(100);
 /// How soon, and how late, while they are not.
 const SHORTEST_POLL: Duration = Duration::from_millis(20);
 const LONGEST_POLL: Duration = Duration::from_millis(500);
+
+/// For how long a ticket counts as this process's that nobody waits for any more: longer than asking
+/// for it may take.
+const ASKING: Duration = Duration::from_secs(60);
 
 /// How many notifications that nobody waited for yet are remembered: a ticket's may come before the
 /// answer that gives its number.
@@ -41,6 +45,8 @@ struct Tickets {
     /// Whether someone looks at the lines.
     watched: bool,
     waiting: HashMap<i64, Arc<Notify>>,
+    /// Those that were waited for until this moment: most of them are asked for just now.
+    left: HashMap<i64, Instant>,
     early: VecDeque<i64>,
 }
 
@@ -108,9 +114,20 @@ impl Lines {
         Watching(self)
     }
 
-    /// The tickets that are waited for.
+    /// Tells a ticket, if it is waited for.
+    pub(super) fn wake_if_waiting(&self, ticket: i64) {
+        if let Some(come) = self.lock().waiting.get(&ticket) {
+            come.notify_one();
+        }
+    }
+
+    /// The tickets of this process: those that are waited for, and those that may be asked for at
+    /// this moment.
     pub(super) fn tickets(&self) -> Vec<i64> {
-        self.lock().waiting.keys().copied().collect()
+        let mut tickets = self.lock();
+        tickets.left.retain(|_, since| since.elapsed() < ASKING);
+        let known = tickets.waiting.keys().chain(tickets.left.keys());
+        known.copied().collect()
     }
 
     /// Returns when a ticket has been added since the last time.
@@ -154,6 +171,7 @@ impl Drop for Turn {
         let last = Arc::strong_count(&self.come) <= 2;
         if last {
             tickets.waiting.remove(&self.ticket);
+            tickets.left.insert(self.ticket, Instant::now());
         }
     }
 }

@@ -22,6 +22,9 @@ use crate::{
     domain::Error,
 };
 
+/// How often it is looked whether the connection is closed.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// How often the session is asked whether it is still there.
 const PING: Duration = Duration::from_secs(2);
 
@@ -276,6 +279,7 @@ async fn watch_over(session: Weak<Session>, ended: impl Future<Output = ()>) {
         tokio::select! {
             () = &mut ended => break "the connection has ended".to_owned(),
             () = is_over(&trusted) => break "it has not answered in time".to_owned(),
+            () = is_closed(&session) => break "the connection has ended".to_owned(),
             () = sleep(PING) => {}
         }
         let Some(session) = session.upgrade() else {
@@ -302,6 +306,17 @@ async fn watch_over(session: Weak<Session>, ended: impl Future<Output = ()>) {
     if let Some(session) = session.upgrade() {
         tracing::warn!(%reason, "own session lost; what is attached to it is over");
         session.ended.send_replace(true);
+    }
+}
+
+/// Returns when the connection turns out to be closed: some cannot say so themselves.
+async fn is_closed(session: &Weak<Session>) {
+    loop {
+        sleep(LOOK).await;
+        match session.upgrade() {
+            Some(session) if !session.connection.is_closed() => {}
+            _ => return,
+        }
     }
 }
 

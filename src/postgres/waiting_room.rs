@@ -170,7 +170,7 @@ async fn watch(backend: PostgresBackend) {
             Ok(looks) => {
                 looks_to_comparison = (looks_to_comparison + COMPARE - 1) % COMPARE;
                 for look in looks.iter().filter(|look| look.is_my_turn) {
-                    room.lines.wake(look.ticket);
+                    room.lines.wake_if_waiting(look.ticket);
                 }
                 pace.after(&looks)
             }

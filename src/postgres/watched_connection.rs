@@ -57,6 +57,6 @@ where
 
 /// By the server's source file: the text depends on its language, and the SQLSTATE is that of any
 /// warning.
-fn standby_was_not_waited_for(notice: &DbError) -> bool {
+pub(super) fn standby_was_not_waited_for(notice: &DbError) -> bool {
     notice.file() == Some("syncrep.c")
 }

@@ -88,7 +88,7 @@ const SHAPES: [(&str, &str, End); 53] = [
     // A session that nobody has is gone; what names no session counts as 300 seconds.
     ("connection", "17", Gone),
     ("connection", "17 300", Gone),
-    ("connection", "17 soon", Gone),
+    ("connection", "17 soon", After(300)),
     ("connection", "", After(300)),
     ("connection", "soon", After(300)),
     ("connection", "1234567890123456789", After(300)),

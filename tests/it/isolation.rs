@@ -252,3 +252,28 @@ async fn a_standby_decides_nothing_but_may_be_looked_at() {
     }
     assert_eq!(mutexes.count(&MutexQuery::all()).await.unwrap(), 1);
 }
+
+/// The function gives up a place in line and answers busy: an answer is not undone.
+#[tokio::test]
+async fn where_another_level_is_the_default_a_wait_in_vain_leaves_no_place_in_line() {
+    let database = Database::fresh().await;
+    let client = database.client().await;
+    client
+        .batch_execute(&format!(
+            "alter database {} set default_transaction_isolation = 'repeatable read'",
+            database.name()
+        ))
+        .await
+        .unwrap();
+    let mutexes = Mutexes::builder().pool(pgmutex::pool_for_url(database.url()).unwrap());
+    let id = mutex_id("m");
+    let held = mutexes.lock(&id).await.unwrap();
+    let wait = std::time::Duration::from_millis(50);
+    let refused = mutexes.lock(&id).wait(wait).await;
+    assert!(matches!(refused, Err(Error::Timeout { .. })), "{refused:?}");
+    let session = database.session().await;
+    let places = "select count(*)::text from pgmutex.mutex_waiter";
+    session.ask_until(places, |count| count == "0").await;
+    held.release().await.unwrap();
+    assert!(mutexes.try_lock(&id).await.unwrap().guard().is_some());
+}

@@ -563,7 +563,7 @@ async fn a_process_learns_whose_turn_it_is_and_when_to_look_again() {
     assert!(again.starts_with(&format!("{first} f 00:00:5")), "{again}");
     a.age("m", "1 hour").await;
     let again = one.look().await;
-    assert!(again.starts_with(&format!("{first} t -")), "{again}");
+    assert_eq!(again, format!("{first} t 00:00:00"));
     // Nobody tells when a session ends.
     a.run(&format!("update pgmutex.mutex_model set auto_release_rule = 'connection', auto_release_config = '{}'", two.number()))
         .await;
@@ -777,4 +777,46 @@ async fn queueing_in_many_lines_does_not_make_processes_wait_for_each_other() {
         assert!(!process.look().await.is_empty());
         a.run("commit").await;
     }
+}
+
+#[tokio::test]
+async fn a_place_that_its_process_does_not_know_is_given_up() {
+    let database = Database::fresh().await;
+    let a = database.session().await;
+    let process = database.listener().await;
+    a.capture("m", "holder").await;
+    let lost = queue(&a, "lost", process.number(), WAIT).await;
+    let known = queue(&a, "known", process.number(), WAIT).await;
+    let look = async |tickets: &str| {
+        a.ask(&format!(
+            "select count(*)::text from pgmutex.look_at_lines({}, true, '{{{tickets}}}')",
+            process.number()
+        ))
+        .await
+    };
+    // At first its answer may be on its way.
+    look(&known.to_string()).await;
+    assert_eq!(line(&a).await, "lost known");
+    a.run("update pgmutex.mutex_waiter set seen_at = seen_at - interval '16 seconds'")
+        .await;
+    look(&format!("{lost}, {known}")).await;
+    assert_eq!(line(&a).await, "lost known");
+    look(&known.to_string()).await;
+    assert_eq!(line(&a).await, "known");
+}
+
+#[tokio::test]
+async fn a_process_that_is_long_gone_is_forgotten_without_waiting_for_it() {
+    let database = Database::fresh().await;
+    let (a, b) = (database.session().await, database.session().await);
+    a.run("insert into pgmutex.mutex_listener values (6161, false, clock_timestamp() - interval '11 minutes'), (6262, false, clock_timestamp() - interval '11 minutes')")
+        .await;
+    a.run("begin; update pgmutex.mutex_listener set seen_at = seen_at where listener = 6161")
+        .await;
+    b.ask("select count(*)::text from pgmutex.look_at_lines(7171, false)")
+        .await;
+    let left =
+        "select string_agg(listener::text, ' ' order by listener) from pgmutex.mutex_listener";
+    assert_eq!(b.ask(left).await, "6161 7171");
+    a.run("rollback").await;
 }

@@ -5,6 +5,7 @@ mod cancelling;
 mod circles;
 mod handing_over;
 mod holding;
+mod honesty;
 mod leading;
 mod losing;
 mod waiting;
