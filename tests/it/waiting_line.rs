@@ -820,3 +820,29 @@ async fn a_process_that_is_long_gone_is_forgotten_without_waiting_for_it() {
     assert_eq!(b.ask(left).await, "6161 7171");
     a.run("rollback").await;
 }
+
+#[tokio::test]
+async fn a_place_that_goes_over_to_another_session_just_now_is_not_removed() {
+    let database = Database::fresh().await;
+    let (a, b, again) = (
+        database.session().await,
+        database.session().await,
+        database.session().await,
+    );
+    let one = database.listener().await;
+    a.capture("m", "holder").await;
+    queue(&a, "w1", one.number(), WAIT).await;
+    let lost = one.number();
+    one.ends(&a).await;
+    again.run("begin").await;
+    again
+        .ask(&format!(
+            "select pgmutex.attach_session(listen => true, instead_of => {lost})::text"
+        ))
+        .await;
+    let newcomer = b.begin_capture("m", "x");
+    b.is_blocked().await;
+    again.run("commit").await;
+    assert_eq!(newcomer.text().await, "busy");
+    assert_eq!(line(&a).await, "w1");
+}

@@ -105,3 +105,22 @@ async fn changing_a_hold_that_another_has_by_now_says_lost() {
     assert!(matches!(outcome, Err(Error::Lost { .. })), "{outcome:?}");
     drop(other);
 }
+
+#[tokio::test]
+async fn what_is_attached_by_way_of_the_applications_pool_is_lost_with_its_session() {
+    let database = Database::fresh().await;
+    let pool = pgmutex::pool_for_url(database.url()).unwrap();
+    let mutexes = Mutexes::new(pool);
+    let id = mutex_id("m");
+    let guard = mutexes.lock(&id).attached().await.unwrap();
+    let session = database.session().await;
+    session
+        .run(
+            "select pg_terminate_backend(l.pid) from pg_locks l join pgmutex.hold h \
+             on l.locktype = 'advisory' and (l.classid::bigint << 32) + l.objid::bigint = h.auto_release_config::bigint",
+        )
+        .await;
+    must(guard.lost()).await;
+    assert!(guard.is_lost());
+    assert!(attempt(&mutexes, &id).await);
+}
