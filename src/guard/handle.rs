@@ -16,12 +16,9 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    backend::{Attachment, CaptureRequest, RefreshRequest, ReleaseRequest},
+    backend::{Attachment, ReleaseRequest},
     background::NotDone,
-    domain::{
-        Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, FencingToken, Mutex,
-        MutexId, Released, Result,
-    },
+    domain::{Captured, Error, Evicted, FencingToken, Mutex, MutexId, Released, Result},
     observe,
     postgres::Transaction,
 };
@@ -38,24 +35,10 @@ use crate::{
 /// process lives, unless it has a [`max_hold`](crate::Lock::max_hold).
 #[must_use = "a guard that is dropped releases its mutex"]
 pub struct Guard {
-    hold: Arc<KeptHold>,
-    ward: Arc<Ward>,
-    evicted: Option<Box<Evicted>>,
+    pub(super) hold: Arc<KeptHold>,
+    pub(super) ward: Arc<Ward>,
+    pub(super) evicted: Option<Box<Evicted>>,
     is_armed: AtomicBool,
-}
-
-/// What became of the wish to have a shared mutex alone.
-#[derive(Debug)]
-pub enum Upgrade {
-    /// The mutex is exclusive now, under a new fencing token.
-    Upgraded(Guard),
-    /// Someone else shares it; the guard is as it was.
-    Busy {
-        /// The guard.
-        guard: Guard,
-        /// One of those who share the mutex.
-        holder: Box<Mutex>,
-    },
 }
 
 impl Guard {
@@ -83,7 +66,12 @@ impl Guard {
         Self::of(ward, hold, evicted, asked)
     }
 
-    fn of(ward: Arc<Ward>, hold: KeptHold, evicted: Option<Box<Evicted>>, asked: Instant) -> Self {
+    pub(super) fn of(
+        ward: Arc<Ward>,
+        hold: KeptHold,
+        evicted: Option<Box<Evicted>>,
+        asked: Instant,
+    ) -> Self {
         let hold = Arc::new(hold);
         ward.keeper.keep(&hold, asked);
         Self {
@@ -206,156 +194,6 @@ impl Guard {
         done.unwrap_or_else(|error| Err(unavailable(error)))
     }
 
-    /// Lets others share the mutex from now on; the token stays.
-    ///
-    /// # Errors
-    /// [`Error::Lost`] if the hold was gone; [`Error::Busy`] while a transaction is open behind its
-    /// fence. The mutex is released then.
-    pub async fn downgrade(self) -> Result<Self> {
-        let background = self.ward.background.clone();
-        let done = background.run(self.downgrade_here()).await;
-        done.unwrap_or_else(|error| Err(unavailable(error)))
-    }
-
-    // In the background, with the guard: if the caller gives up meanwhile, the guard is dropped
-    // after the change, not beside it. And without heartbeats: one with the old token would find
-    // nothing after the change.
-    async fn downgrade_here(self) -> Result<Self> {
-        let asked = Instant::now();
-        self.ward.keeper.forget(&self.hold);
-        match self.change(Access::shared()).await {
-            Ok(changed) if changed.fencing_token == self.fencing_token() => {
-                self.replaced(changed.mutex, asked)
-            }
-            Ok(changed) => Err(self.was_lost_before(changed).await),
-            Err(Error::Busy { holder, .. }) if !holder.check_owner(&self.mutex().owner) => {
-                self.lose();
-                Err(self.lost_error())
-            }
-            Err(error) => Err(self.gave_up(error)),
-        }
-    }
-
-    /// Has the mutex alone from now on, under a new token, if nobody else shares it at this moment.
-    /// It does not wait: two holders who both waited for that would wait for each other.
-    ///
-    /// # Errors
-    /// [`Error::Lost`] if the hold was gone. The mutex is released then.
-    pub async fn try_upgrade(self) -> Result<Upgrade> {
-        let background = self.ward.background.clone();
-        let done = background.run(self.try_upgrade_here()).await;
-        done.unwrap_or_else(|error| Err(unavailable(error)))
-    }
-
-    // As `downgrade_here`.
-    async fn try_upgrade_here(self) -> Result<Upgrade> {
-        let asked = Instant::now();
-        self.ward.keeper.forget(&self.hold);
-        match self.change(Access::Exclusive).await {
-            // A hold that began when this one did is this one; another means that it was lost.
-            Ok(changed) if changed.held_since == self.mutex().held_since => {
-                self.replaced(changed.mutex, asked).map(Upgrade::Upgraded)
-            }
-            Ok(changed) => Err(self.was_lost_before(changed).await),
-            Err(Error::Busy { holder, .. }) => {
-                if !self.is_still_held(&holder).await? {
-                    self.lose();
-                    return Err(self.lost_error());
-                }
-                // Its next heartbeat is due at once.
-                self.ward.keeper.keep(&self.hold, self.hold.captured_at);
-                Ok(Upgrade::Busy {
-                    guard: self,
-                    holder,
-                })
-            }
-            Err(error) => Err(self.gave_up(error)),
-        }
-    }
-
-    /// Whether the hold is there, beside this one of another who shares the mutex.
-    async fn is_still_held(&self, other: &Mutex) -> Result<bool> {
-        if other.check_owner(&self.mutex().owner) {
-            return Ok(true);
-        }
-        if other.permit == 0 || self.is_lost() {
-            return Ok(false);
-        }
-        let refresh = RefreshRequest {
-            id: self.id().clone(),
-            owner: self.mutex().owner.clone(),
-            token: Some(self.fencing_token()),
-            status_data: None,
-        };
-        match self.ward.backend.refresh(&refresh).await {
-            Ok(_) => Ok(true),
-            Err(Error::Lost { .. } | Error::Busy { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn lost_error(&self) -> Error {
-        Error::Lost {
-            id: self.id().clone(),
-            token: Some(self.fencing_token()),
-        }
-    }
-
-    async fn change(&self, access: Access) -> Result<Captured> {
-        let request = CaptureRequest {
-            id: self.id().clone(),
-            owner: self.mutex().owner.clone(),
-            access,
-            auto_release: None,
-            status_data: None,
-        };
-        self.ward.backend.capture(&request).await
-    }
-
-    /// Releases the hold whatever its token is by now.
-    fn gave_up(self, error: Error) -> Error {
-        if error.is_outcome_unknown() {
-            self.disarm();
-            self.ward.keeper.forget(&self.hold);
-            let holds = vec![(self.id().clone(), None)];
-            let (backend, owner) = (Arc::clone(&self.ward.backend), self.mutex().owner.clone());
-            self.ward
-                .background
-                .send_off(async move { give_back_in_time(&backend, &owner, holds).await });
-        }
-        error
-    }
-
-    /// The capture that was meant to change this hold has made a new one.
-    async fn was_lost_before(self, captured: Captured) -> Error {
-        self.lose();
-        let lost = Error::Lost {
-            id: captured.id.clone(),
-            token: Some(self.fencing_token()),
-        };
-        let holds = vec![(captured.id.clone(), Some(captured.fencing_token))];
-        let (backend, owner) = (Arc::clone(&self.ward.backend), captured.owner.clone());
-        self.ward
-            .background
-            .send_off(async move { give_back_in_time(&backend, &owner, holds).await });
-        lost
-    }
-
-    /// The guard of the same hold, which has changed. Who has been told that it is lost must not find
-    /// it held again: then it is given back.
-    fn replaced(self, mutex: Mutex, asked: Instant) -> Result<Self> {
-        self.disarm();
-        let was_lost = self.is_lost();
-        let hold = self.hold.changed(mutex, asked);
-        let evicted = self.evicted.clone();
-        let changed = Self::of(Arc::clone(&self.ward), hold, evicted, asked);
-        if was_lost || changed.is_lost() {
-            changed.lose();
-            return Err(changed.lost_error());
-        }
-        Ok(changed)
-    }
-
     /// Runs work, cancels it (drops its future) if the hold is lost, and releases the mutex only
     /// after the work has ended.
     ///
@@ -432,11 +270,18 @@ impl Guard {
     }
 
     /// Makes the drop do nothing; whether it would have done something.
-    fn disarm(&self) -> bool {
+    pub(super) fn disarm(&self) -> bool {
         self.is_armed.swap(false, Ordering::AcqRel)
     }
 
-    fn lose(&self) {
+    pub(super) fn lost_error(&self) -> Error {
+        Error::Lost {
+            id: self.id().clone(),
+            token: Some(self.fencing_token()),
+        }
+    }
+
+    pub(super) fn lose(&self) {
         if self.hold.lose() {
             observe::lost();
         }
@@ -477,7 +322,7 @@ impl Guard {
     }
 }
 
-fn unavailable(error: NotDone) -> Error {
+pub(super) fn unavailable(error: NotDone) -> Error {
     Error::Unavailable {
         source: error.into(),
     }
@@ -501,81 +346,4 @@ impl fmt::Debug for Guard {
             .field("state", &self.state())
             .finish_non_exhaustive()
     }
-}
-
-/// Puts a guard on a hold that has none. See [`Mutexes::adopt`](crate::Mutexes::adopt).
-pub(crate) async fn adopt(ward: Arc<Ward>, parts: GuardParts) -> Result<Guard> {
-    let ward = ward.anchored();
-    let background = ward.background.clone();
-    let adopting = async move {
-        adopt_here(ward, parts)
-            .await
-            .map(|guard| Adopted(Some(guard)))
-    };
-    let done = background.run(adopting).await;
-    let adopted = done.unwrap_or_else(|error| Err(unavailable(error)));
-    adopted?.0.take().ok_or_else(|| unavailable(NotDone))
-}
-
-/// A guard that nobody has taken yet. A hold that was handed over is not to be released because the
-/// one who was to adopt it is gone: it is as it was, and can be adopted again.
-struct Adopted(Option<Guard>);
-
-impl Drop for Adopted {
-    fn drop(&mut self) {
-        self.0.take().map(Guard::into_parts);
-    }
-}
-
-async fn adopt_here(ward: Arc<Ward>, parts: GuardParts) -> Result<Guard> {
-    let lost = || Error::Lost {
-        id: parts.id.clone(),
-        token: Some(parts.fencing_token),
-    };
-    // A capture by the same owner refreshes the hold and gives it this process's session; that it
-    // must not make a new hold is made sure of first, and looked at afterwards.
-    let refresh = RefreshRequest {
-        id: parts.id.clone(),
-        owner: parts.owner.clone(),
-        token: Some(parts.fencing_token),
-        status_data: None,
-    };
-    let asked = Instant::now();
-    let mutex = match ward.backend.refresh(&refresh).await {
-        Ok(mutex) => mutex,
-        Err(Error::Busy { .. } | Error::Lost { .. }) => return Err(lost()),
-        Err(error) => return Err(error),
-    };
-    // The rule that the hold has, whatever the parts say.
-    let mut settings = Settings::default();
-    match &mutex.auto_release {
-        AutoRelease::Connection { timeout, .. } => {
-            settings.attached = true;
-            settings.timeout = *timeout;
-        }
-        AutoRelease::Timeout(timeout) => settings.timeout = Some(*timeout),
-        other => settings.rule = Some(other.clone()),
-    }
-    if !settings.attached {
-        let captured = Captured::new(mutex, CaptureOutcome::Refreshed);
-        return Ok(Guard::new(ward, captured, None, &settings, asked));
-    }
-    let access = Access::of_hold(mutex.permit, mutex.permits);
-    let (request, attachment) = settings
-        .capture(&*ward.backend, &parts.id, access, &parts.owner)
-        .await?;
-    let asked = Instant::now();
-    let captured = match ward.backend.capture(&request).await {
-        Ok(captured) => captured,
-        Err(error) => {
-            if error.is_outcome_unknown() {
-                let holds = vec![(parts.id, Some(parts.fencing_token))];
-                give_back_in_time(&ward.backend, &parts.owner, holds).await;
-            }
-            return Err(error);
-        }
-    };
-    let is_same = captured.fencing_token == parts.fencing_token;
-    let guard = Guard::new(ward, captured, attachment, &settings, asked);
-    if is_same { Ok(guard) } else { Err(lost()) }
 }

@@ -2,6 +2,8 @@
 //! it is lost, and giving it back.
 
 mod acquire;
+mod adopt;
+mod change;
 mod handle;
 mod keeper;
 mod kept;
@@ -13,7 +15,8 @@ mod scope;
 mod settings;
 mod ward;
 
-pub use handle::{Guard, Upgrade};
+pub use change::Upgrade;
+pub use handle::Guard;
 pub use kept::GuardState;
 pub use leader::{Leader, Leadership};
 pub use lock::{AtOnce, Lock, TryLock, TryLocked, Waiting};
@@ -21,7 +24,7 @@ pub use lock_all::LockAll;
 pub use parts::GuardParts;
 
 pub(crate) use acquire::{Asker, Request, Wait, acquire};
-pub(crate) use handle::adopt;
+pub(crate) use adopt::adopt;
 pub(crate) use keeper::Keeper;
 pub(crate) use scope::held_here;
 pub(crate) use ward::Ward;
