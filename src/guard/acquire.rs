@@ -13,15 +13,14 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::Ward;
+use super::{
+    Ward,
+    give_back::{Traces, leave_nothing},
+};
 use crate::{
-    backend::{
-        Attachment, BackendFuture, CaptureAllRequest, CapturedAll, MutexBackend, ReleaseRequest,
-    },
+    backend::{Attachment, BackendFuture, CaptureAllRequest, CapturedAll, MutexBackend},
     background::Background,
-    domain::{
-        CaptureOutcome, Captured, Error, Evicted, FencingToken, Mutex, MutexId, MutexOwner, Result,
-    },
+    domain::{CaptureOutcome, Captured, Error, Evicted, Mutex, MutexId, MutexOwner, Result},
     observe,
 };
 
@@ -34,9 +33,6 @@ const GRACE: Duration = Duration::from_millis(250);
 /// Between two attempts while the database does not answer.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// How long giving back is tried, where nobody waits for it.
-const GIVING_BACK: Duration = Duration::from_secs(30);
 
 /// Whether to wait, and for how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -375,103 +371,9 @@ impl Pursuit {
     }
 }
 
-/// Takes back what a request has left in the database.
-async fn leave_nothing(backend: &Arc<dyn MutexBackend>, asker: Asker, traces: Traces) {
-    if !(traces.queued || traces.uncertain || traces.captured) {
-        return;
-    }
-    let Asker {
-        ids,
-        owner,
-        is_its_own,
-    } = asker;
-    if is_its_own {
-        let everything = ids.into_iter().map(|id| (id, None)).collect();
-        give_back_in_time(backend, &owner, everything).await;
-        return;
-    }
-    // The owner may hold these mutexes for reasons of its own.
-    let captured = traces
-        .new_holds
-        .into_iter()
-        .map(|(id, token)| (id, Some(token)))
-        .collect();
-    give_back_in_time(backend, &owner, captured).await;
-    for id in &ids {
-        if let Err(error) = backend.leave_line(id, &owner).await {
-            tracing::warn!(mutex = %id, %error, "a place in line is left behind");
-        }
-    }
-}
-
-/// What may have to be taken back.
-#[derive(Debug, Default)]
-struct Traces {
-    queued: bool,
-    uncertain: bool,
-    /// Under which session was asked last, if under one.
-    session: Option<u64>,
-    /// Asking again would make it worse.
-    is_hopeless: bool,
-    captured: bool,
-    /// Those of the captured ones that the owner did not have before.
-    new_holds: Vec<(MutexId, FencingToken)>,
-}
-
-impl Traces {
-    fn found(&mut self, holds: &[(Captured, Option<Attachment>)]) {
-        self.captured = true;
-        self.new_holds = holds
-            .iter()
-            .filter(|(captured, _)| captured.outcome != CaptureOutcome::Refreshed)
-            .map(|(captured, _)| (captured.id.clone(), captured.fencing_token))
-            .collect();
-    }
-}
-
 async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Gives holds back where nobody waits for it: again and again for a while, then their rules are
-/// the net.
-pub(crate) async fn give_back_in_time(
-    backend: &Arc<dyn MutexBackend>,
-    owner: &MutexOwner,
-    holds: Vec<(MutexId, Option<FencingToken>)>,
-) {
-    let since = Instant::now();
-    for (id, token) in holds {
-        let request = ReleaseRequest {
-            id,
-            owner: owner.clone(),
-            token,
-        };
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let error = match backend.release(&request).await {
-                Ok(_) => break,
-                // The holder itself, in a transaction behind its fence; or another, who has it now.
-                Err(error) if error.is_transient() || held_by(&error, owner) => error,
-                Err(error) if error.is_busy() => break,
-                Err(error) => {
-                    tracing::warn!(mutex = %request.id, %error, "not released; its rule will end the hold");
-                    break;
-                }
-            };
-            if since.elapsed() > GIVING_BACK {
-                tracing::warn!(mutex = %request.id, %error, "not released; its rule will end the hold");
-                break;
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-}
-
-fn held_by(error: &Error, owner: &MutexOwner) -> bool {
-    matches!(error, Error::Busy { holder, .. } if holder.check_owner(owner))
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    Guard, GuardParts, Ward, acquire::give_back_in_time, handle::unavailable, settings::Settings,
+    Guard, GuardParts, Ward, give_back::give_back_in_time, handle::unavailable, settings::Settings,
 };
 use crate::{
     backend::RefreshRequest,

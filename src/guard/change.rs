@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Guard, acquire::give_back_in_time, handle::unavailable};
+use super::{Guard, give_back::give_back_in_time, handle::unavailable};
 use crate::{
     backend::{CaptureRequest, RefreshRequest},
     domain::{Access, Captured, Error, Mutex, Result},

@@ -9,11 +9,8 @@ use std::{
 };
 
 use super::{
-    GuardParts, GuardState, Ward,
-    acquire::{Acquired, give_back_in_time},
-    kept::KeptHold,
-    scope::inside,
-    settings::Settings,
+    GuardParts, GuardState, Ward, acquire::Acquired, give_back::give_back_in_time, kept::KeptHold,
+    scope::inside, settings::Settings,
 };
 use crate::{
     backend::{Attachment, ReleaseRequest},

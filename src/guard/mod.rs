@@ -4,6 +4,7 @@
 mod acquire;
 mod adopt;
 mod change;
+mod give_back;
 mod handle;
 mod keeper;
 mod kept;
