@@ -69,6 +69,7 @@ async fn inside_of_work_a_circle_is_known_without_being_told_of() {
     let (mutexes, session) = (database.mutexes().await, database.session().await);
     for with in [true, false] {
         let (a, b) = (mutex_id("a"), mutex_id("b"));
+        let guard = must(lock(&mutexes, &a).into_future()).await.unwrap();
         let (has_b, may_go_on) = oneshot::channel();
         let other = tokio::spawn({
             let (mutexes, a, b) = (mutexes.clone(), a.clone(), b.clone());
@@ -84,7 +85,6 @@ async fn inside_of_work_a_circle_is_known_without_being_told_of() {
                 }
             }
         });
-        let guard = must(lock(&mutexes, &a).into_future()).await.unwrap();
         let work = async {
             may_go_on.await.unwrap();
             in_line(&session, 1).await;
