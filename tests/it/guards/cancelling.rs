@@ -3,6 +3,7 @@
 //! All holds here last far longer than the tests wait: what is left behind stops the next one.
 
 use std::{
+    cell::Cell,
     future::{Future, IntoFuture},
     pin::{Pin, pin},
     sync::Arc,
@@ -78,6 +79,16 @@ async fn at_every_await<T>(session: &Session, what: impl AsyncFn() -> T) {
     }
 }
 
+/// A mutex for each attempt. What was given up the moment before may be done by the database only
+/// now, and be taken back: who does not wait would be refused.
+fn fresh_ids() -> impl Fn() -> MutexId {
+    let count = Cell::new(0);
+    move || {
+        count.set(count.get() + 1);
+        mutex_id(&format!("m{}", count.get()))
+    }
+}
+
 fn lock(mutexes: &Mutexes, id: &MutexId) -> Lock {
     mutexes.lock(id).timeout(LONG)
 }
@@ -147,24 +158,15 @@ async fn of_several_locks_that_wait_together() {
 #[tokio::test]
 async fn of_a_try() {
     let database = Database::fresh().await;
-    let (mutexes, session, id) = (
-        database.mutexes().await,
-        database.session().await,
-        mutex_id("m"),
-    );
+    let (mutexes, session) = (database.mutexes().await, database.session().await);
+    let another = fresh_ids();
     at_every_await(&session, async || {
+        let id = another();
         let TryLocked::Locked(first) = mutexes.try_lock(&id).timeout(LONG).await.unwrap() else {
             panic!("it is free");
         };
-        assert!(
-            mutexes
-                .try_lock(&id)
-                .timeout(LONG)
-                .await
-                .unwrap()
-                .guard()
-                .is_none()
-        );
+        let second = mutexes.try_lock(&id).timeout(LONG).await.unwrap();
+        assert!(second.guard().is_none());
         first
     })
     .await;
@@ -252,13 +254,10 @@ async fn of_a_fence() {
 #[tokio::test]
 async fn of_a_change_between_shared_and_exclusive() {
     let database = Database::fresh().await;
-    let (mutexes, session, id) = (
-        database.mutexes().await,
-        database.session().await,
-        mutex_id("m"),
-    );
+    let (mutexes, session) = (database.mutexes().await, database.session().await);
+    let another = fresh_ids();
     at_every_await(&session, async || {
-        let reader = mutexes.read(&id).timeout(LONG).await.unwrap();
+        let reader = mutexes.read(&another()).timeout(LONG).await.unwrap();
         let Upgrade::Upgraded(writer) = reader.try_upgrade().await.unwrap() else {
             panic!("it is alone");
         };
