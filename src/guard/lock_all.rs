@@ -1,7 +1,7 @@
-use std::{future::IntoFuture, sync::Arc, time::Duration};
+use std::{future::IntoFuture, marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{
-    Guard, Ward,
+    AtOnce, Guard, TryLocked, Waiting, Ward,
     acquire::{Asker, Wait, acquire},
     lock::request,
     settings::Settings,
@@ -17,32 +17,27 @@ use crate::{
 /// Cancel safety: dropping the future leaves all lines and gives back what it may have captured.
 #[derive(Debug)]
 #[must_use = "a lock does nothing until it is awaited"]
-pub struct LockAll {
+pub struct LockAll<W = Waiting> {
     ward: Result<Arc<Ward>>,
     wishes: Vec<(MutexId, Access)>,
     settings: Settings,
     wait: Wait,
+    kind: PhantomData<W>,
 }
 
-impl LockAll {
+/// Several locks that are had together or not at all, and at once: busy is an answer. See
+/// [`Mutexes::try_lock_all`](crate::Mutexes::try_lock_all).
+pub type TryLockAll = LockAll<AtOnce>;
+
+impl<W> LockAll<W> {
     pub(crate) fn new(ward: Result<Arc<Ward>>, wishes: Vec<(MutexId, Access)>) -> Self {
         Self {
             ward,
             wishes,
             settings: Settings::default(),
-            wait: Wait::Forever,
+            wait: Wait::default(),
+            kind: PhantomData,
         }
-    }
-
-    /// Waits for this long at most, then [`Error::Timeout`]. 0: [`Error::Busy`] if one of them is
-    /// busy. Default: for ever.
-    pub fn wait(mut self, wait: Duration) -> Self {
-        self.wait = if wait.is_zero() {
-            Wait::Not
-        } else {
-            Wait::AtMost(wait)
-        };
-        self
     }
 
     /// As [`Lock::owner`](crate::Lock::owner).
@@ -112,11 +107,29 @@ impl LockAll {
     }
 }
 
-impl IntoFuture for LockAll {
+impl LockAll<Waiting> {
+    /// Waits for this long at most, then [`Error::Timeout`]. Default: for ever.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Wait::AtMost(wait);
+        self
+    }
+}
+
+impl IntoFuture for LockAll<Waiting> {
     type Output = Result<Vec<Guard>>;
     type IntoFuture = BackendFuture<'static, Vec<Guard>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.acquire())
+    }
+}
+
+impl IntoFuture for LockAll<AtOnce> {
+    type Output = Result<TryLocked<Vec<Guard>>>;
+    type IntoFuture = BackendFuture<'static, TryLocked<Vec<Guard>>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        self.wait = Wait::Not;
+        Box::pin(async move { TryLocked::answer(self.acquire().await) })
     }
 }

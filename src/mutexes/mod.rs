@@ -25,7 +25,7 @@ use crate::{
     backend::{MutexBackend, ReleasedEach, StateRequest},
     current_owner::current_owner,
     domain::{Access, Error, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result},
-    guard::{self, Guard, GuardParts, Leader, Lock, LockAll, TryLock, Ward},
+    guard::{self, Guard, GuardParts, Leader, Lock, LockAll, TryLock, TryLockAll, Ward},
     postgres::{MigrationReport, Pool, PostgresBackend, SchemaStatus, Transaction},
 };
 use capture_all::Place;
@@ -308,6 +308,19 @@ impl Mutexes {
     /// Those of [`lock`](Self::lock); [`Error::InvalidInput`] if a mutex is named twice, or if they
     /// are not all kept in one backend.
     pub fn lock_all<'i>(&self, ids: impl IntoIterator<Item = (&'i MutexId, Access)>) -> LockAll {
+        let wishes = wishes(ids);
+        LockAll::new(self.common_ward(wishes.iter().map(|(id, _)| id)), wishes)
+    }
+
+    /// As [`lock_all`](Self::lock_all), without waiting: that one of them is busy is an answer, with
+    /// a hold that is in the way, and then none of them is held.
+    ///
+    /// # Errors
+    /// Those of [`lock_all`](Self::lock_all) that are not about waiting.
+    pub fn try_lock_all<'i>(
+        &self,
+        ids: impl IntoIterator<Item = (&'i MutexId, Access)>,
+    ) -> TryLockAll {
         let wishes = wishes(ids);
         LockAll::new(self.common_ward(wishes.iter().map(|(id, _)| id)), wishes)
     }

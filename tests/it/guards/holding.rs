@@ -1,4 +1,4 @@
-use std::{pin::pin, time::Duration};
+use std::{future::IntoFuture, pin::pin, time::Duration};
 
 use futures_util::poll;
 use pgmutex::{Access, Error, GuardState, MutexQuery, TryLocked, Upgrade};
@@ -131,6 +131,38 @@ async fn several_are_locked_together() {
     let guards = must(both).await.unwrap();
     assert_eq!(guards.len(), 2);
     assert_eq!(guards[0].id(), &a);
+}
+
+#[tokio::test]
+async fn several_are_tried_together_and_none_is_had_if_one_is_busy() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let (a, b) = (mutex_id("a"), mutex_id("b"));
+    let both = [(&a, Access::Exclusive), (&b, Access::Exclusive)];
+    let held = mutexes.lock(&b).await.unwrap();
+    let TryLocked::Busy(holder) = mutexes.try_lock_all(both).await.unwrap() else {
+        panic!("not busy");
+    };
+    assert_eq!(holder.fencing_token, held.fencing_token());
+    assert_eq!(mutexes.count(&MutexQuery::all()).await.unwrap(), 1);
+    // Not willing to wait is another thing: the time is up at once, as with a single one.
+    let refused = [
+        must(mutexes.lock(&b).wait(Duration::ZERO).into_future())
+            .await
+            .map(drop),
+        must(mutexes.lock_all(both).wait(Duration::ZERO).into_future())
+            .await
+            .map(drop),
+    ];
+    for refused in refused {
+        let Err(Error::Timeout { .. }) = refused else {
+            panic!("{refused:?}");
+        };
+    }
+    held.release().await.unwrap();
+    let guards = mutexes.try_lock_all(both).await.unwrap().guard().unwrap();
+    let ids: Vec<_> = guards.iter().map(|guard| guard.id()).collect();
+    assert_eq!(ids, [&a, &b]);
 }
 
 #[tokio::test]
