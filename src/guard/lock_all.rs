@@ -1,5 +1,7 @@
 use std::{future::IntoFuture, marker::PhantomData, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
+
 use super::{
     AtOnce, Guard, TryLocked, Waiting, Ward,
     acquire::{Asker, Wait, acquire},
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::{
     backend::BackendFuture,
-    domain::{Access, Error, MutexId, MutexOwner, Result},
+    domain::{Access, AutoRelease, Error, FencingToken, MutexId, MutexOwner, Result},
 };
 
 /// Several locks that are had together or not at all, in the making. See
@@ -58,6 +60,17 @@ impl<W> LockAll<W> {
         self
     }
 
+    /// As [`Lock::deadline`](crate::Lock::deadline).
+    pub fn deadline(self, deadline: DateTime<Utc>) -> Self {
+        self.auto_release(AutoRelease::Deadline(deadline))
+    }
+
+    /// As [`Lock::auto_release`](crate::Lock::auto_release).
+    pub fn auto_release(mut self, rule: AutoRelease) -> Self {
+        self.settings.rule = Some(rule);
+        self
+    }
+
     /// As [`Lock::max_hold`](crate::Lock::max_hold).
     pub fn max_hold(mut self, max_hold: Duration) -> Self {
         self.settings.max_hold = Some(max_hold);
@@ -73,6 +86,12 @@ impl<W> LockAll<W> {
     /// As [`Lock::while_holding`](crate::Lock::while_holding).
     pub fn while_holding(mut self, guard: &Guard) -> Self {
         self.settings.while_holding.push(guard.fencing_token());
+        self
+    }
+
+    /// As [`Lock::while_holding_token`](crate::Lock::while_holding_token).
+    pub fn while_holding_token(mut self, token: FencingToken) -> Self {
+        self.settings.while_holding.push(token);
         self
     }
 
