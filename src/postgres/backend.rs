@@ -15,11 +15,11 @@ use tokio_postgres::IsolationLevel;
 use super::{
     MigrationReport, Repository, SchemaName, SchemaStatus,
     dedicated::Way,
-    in_words::{InWords, in_words},
+    in_words::InWords,
     migrate,
     operation::*,
     own_session::OwnSession,
-    sqlstate::Failure,
+    sqlstate::{Failure, not_connected},
     waiting_room::WaitingRoom,
 };
 use crate::{
@@ -147,7 +147,10 @@ impl PostgresBackend {
     async fn borrow(&self, limit: Duration) -> Result<Loan, Error> {
         match timeout(limit, self.pool.get()).await {
             Ok(Ok(connection)) => Ok(scopeguard::guard(connection, close)),
-            Ok(Err(error)) => Err(unavailable(error)),
+            Ok(Err(PoolError::Backend(error))) => Err(not_connected(error)),
+            Ok(Err(error)) => Err(Error::Unavailable {
+                source: InWords::boxed(error),
+            }),
             Err(elapsed) => Err(Error::Unavailable {
                 source: elapsed.into(),
             }),
@@ -315,24 +318,6 @@ fn close(connection: Object) {
 
 fn give_back(loan: Loan) {
     drop(ScopeGuard::into_inner(loan));
-}
-
-/// Why no connection could be had: for good, or for now.
-fn unavailable(error: PoolError) -> Error {
-    let reason = in_words(&error);
-    let sqlstate = match &error {
-        PoolError::Backend(error) => error.code().map_or("", |code| code.code()),
-        _ => "",
-    };
-    match sqlstate {
-        // Class 28: invalid authorization.
-        code if code.starts_with("28") => Error::PermissionDenied { reason },
-        // invalid_catalog_name: there is no such database.
-        "3D000" => Error::InvalidUrl { reason },
-        _ => Error::Unavailable {
-            source: InWords::boxed(error),
-        },
-    }
 }
 
 impl MutexBackend for PostgresBackend {
