@@ -20,6 +20,10 @@ const MOST_EVICTIONS: usize = 3;
 
 /// A capture in the making: say more, then await it. See
 /// [`Mutexes::capture`](crate::Mutexes::capture).
+///
+/// Cancel safety: the request of a future that is dropped may still be carried out; a hold that comes
+/// of it lasts until its rule ends it, or until the same owner releases. One that [waits](Self::wait)
+/// leaves the line, and gives back what it turns out to have captured anew.
 #[derive(Debug)]
 #[must_use = "a capture does nothing until it is awaited"]
 pub struct Capture<'a> {
@@ -63,7 +67,8 @@ impl<'a> Capture<'a> {
 
     /// Alone, which is the default, or shared. A hold that the owner has already is changed: from
     /// exclusive to shared always; from shared to exclusive, with a new token, if nobody else
-    /// shares it.
+    /// shares it. A hold that is shared and stays so keeps its number of permits, whatever number is
+    /// said here.
     pub fn access(mut self, access: Access) -> Self {
         self.access = access;
         self
@@ -95,6 +100,11 @@ impl<'a> Capture<'a> {
 
     /// Waits in line for this long at most if another holds it, then
     /// [`Error::Timeout`]. Default: not at all. Not possible inside a transaction.
+    ///
+    /// An owner has one place in the line of a mutex, however many of its calls wait there: when one
+    /// of them gives up, the place is gone, and the others find that out within seconds and queue
+    /// again, at the end. Where calls must not depend on each other, give each an owner session of its
+    /// own, or use [`Mutexes::lock`](crate::Mutexes::lock), which does.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = Wait::AtMost(wait);
         self

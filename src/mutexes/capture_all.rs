@@ -11,6 +11,9 @@ use crate::{
 
 /// Several captures that succeed together or not at all, in the making. See
 /// [`Mutexes::capture_all`](crate::Mutexes::capture_all).
+///
+/// Cancel safety: a future that is dropped leaves all lines, and gives back what it turns out to have
+/// captured anew.
 #[derive(Debug)]
 #[must_use = "a capture does nothing until it is awaited"]
 pub struct CaptureAll<'a> {
@@ -68,7 +71,8 @@ impl<'a> CaptureAll<'a> {
     }
 
     /// Waits for this long at most, in all lines with one ticket and holding none of them, then
-    /// [`Error::Timeout`]. Default: not at all. Not possible inside a transaction.
+    /// [`Error::Timeout`]. Default: not at all. Not possible inside a transaction. An owner has one
+    /// place in each line: see [`Capture::wait`](crate::Capture::wait).
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = Wait::AtMost(wait);
         self

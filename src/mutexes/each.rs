@@ -15,6 +15,9 @@ const BATCH: usize = 1000;
 
 /// Many captures, each for itself, in the making. See
 /// [`Mutexes::capture_each`](crate::Mutexes::capture_each).
+///
+/// Cancel safety: of a future that is dropped, the request under way may still be carried out; what
+/// was captured by then stays until its rule ends it, or until the same owner releases.
 #[derive(Debug)]
 #[must_use = "a capture does nothing until it is awaited"]
 pub struct CaptureEach<'a> {
@@ -91,6 +94,9 @@ impl<'a> CaptureEach<'a> {
 
 /// Many releases, each for itself, in the making. See
 /// [`Mutexes::release_each`](crate::Mutexes::release_each).
+///
+/// Cancel safety: of a future that is dropped, the request under way may still be carried out; what
+/// was not given back by then stays. Repeating the call is safe.
 #[derive(Debug)]
 #[must_use = "a release does nothing until it is awaited"]
 pub struct ReleaseEach<'a> {

@@ -169,7 +169,8 @@ impl Mutexes {
         Refresh::new(self.backend(id), id)
     }
 
-    /// Gives a mutex back.
+    /// Gives a mutex back. Unless a [`token`](Release::token) says which hold is meant, the owner's
+    /// place in the mutex's line, if it has one, is given up too.
     ///
     /// # Errors
     /// [`Error::Busy`] if another holds it, or if a fenced write of this holder is still under way.
@@ -183,8 +184,8 @@ impl Mutexes {
     ///
     /// # Errors
     /// [`Error::Busy`] with the first holder in the way; then nothing was captured.
-    /// [`Error::InvalidInput`] if a mutex is named twice, if they are not all kept in one backend,
-    /// or if they are more than 1,000.
+    /// [`Error::InvalidInput`] if a mutex is named twice, or if they are not all kept in one backend;
+    /// [`Error::Refused`] if they are more than 1,000.
     pub fn capture_all<'i>(
         &self,
         ids: impl IntoIterator<Item = (&'i MutexId, Access)>,
@@ -198,19 +199,36 @@ impl Mutexes {
     /// outcomes are in the order of the ids: a capture, or [`Error::Busy`] with the holder.
     ///
     /// # Errors
-    /// Any other error is the answer to all of its 1,000: nothing of them was captured.
+    /// Any other error is the answer to all of its 1,000: nothing of them was captured, or, if it is
+    /// [`Error::OutcomeUnknown`], perhaps all. What was captured before them is still held; the same
+    /// call for the same owner refreshes it, and goes on.
     pub fn capture_each<'i>(&self, ids: impl IntoIterator<Item = &'i MutexId>) -> CaptureEach<'_> {
         CaptureEach::new(self.places(ids))
     }
 
     /// Gives many mutexes back, each for itself, in one round trip and one commit for each 1,000.
     /// The outcomes are in the order of the ids.
+    ///
+    /// # Errors
+    /// Any error is the answer to all of its 1,000: nothing of them was released, or, if it is
+    /// [`Error::OutcomeUnknown`], perhaps all. What was given back before them is: the same call
+    /// answers "not held" to it, and goes on.
     pub fn release_each<'i>(&self, ids: impl IntoIterator<Item = &'i MutexId>) -> ReleaseEach<'_> {
         ReleaseEach::new(self.places(ids))
     }
 
     /// Releases everything that an owner holds, in all backends, and gives up every place it has in
     /// a line. What a fenced write keeps is answered as busy.
+    ///
+    /// It goes on in steps of 1,000 mutexes. If a connection breaks in one of them, the step is
+    /// repeated, and what it had released already is not among the answers.
+    ///
+    /// # Errors
+    /// [`Error::Contended`], [`Error::Unavailable`], [`Error::OutcomeUnknown`]: what was released by
+    /// then stays so; the same call goes on.
+    ///
+    /// Cancel safety: dropping the future has the same effect. The step under way may still be
+    /// carried out.
     pub async fn release_owner(&self, owner: &MutexOwner) -> Result<Vec<ReleasedEach>> {
         let mut released = Vec::new();
         for backend in self.parts.routes.all() {
@@ -239,7 +257,7 @@ impl Mutexes {
     /// # Errors
     /// [`Error::Timeout`] if it took longer than [`wait`](Lock::wait) allows;
     /// [`Error::WaitCircle`] if it could never come to an end; those of
-    /// [`capture`](Self::capture).
+    /// [`capture`](Self::capture), except for [`Error::Busy`].
     pub fn lock(&self, id: &MutexId) -> Lock {
         Lock::new(self.ward(id), id, Access::Exclusive)
     }
@@ -258,6 +276,9 @@ impl Mutexes {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    /// Those of [`lock`](Self::lock) that are not about waiting.
     pub fn try_lock(&self, id: &MutexId) -> TryLock {
         Lock::new(self.ward(id), id, Access::Exclusive)
     }
@@ -280,6 +301,9 @@ impl Mutexes {
 
     /// Takes one of this many permits: a counting semaphore. All who use it should say the same
     /// number; if they do not, the smallest that one of the holders or the asker says counts.
+    ///
+    /// # Errors
+    /// Those of [`lock`](Self::lock); [`Error::InvalidInput`] for no permits at all.
     pub fn acquire(&self, id: &MutexId, permits: u32) -> Lock {
         Lock::new(self.ward(id), id, Access::permit_of(permits))
     }
@@ -306,7 +330,7 @@ impl Mutexes {
     ///
     /// # Errors
     /// Those of [`lock`](Self::lock); [`Error::InvalidInput`] if a mutex is named twice, or if they
-    /// are not all kept in one backend.
+    /// are not all kept in one backend; [`Error::Refused`] if they are more than 1,000.
     pub fn lock_all<'i>(&self, ids: impl IntoIterator<Item = (&'i MutexId, Access)>) -> LockAll {
         let wishes = wishes(ids);
         LockAll::new(self.common_ward(wishes.iter().map(|(id, _)| id)), wishes)
@@ -335,33 +359,54 @@ impl Mutexes {
     /// another, and keeps it alive from now on. Two processes must not adopt the same hold: neither
     /// would know of the other.
     ///
-    /// Cancel safety: dropping the future leaves the hold without a guard, as it was.
+    /// Cancel safety: dropping the future leaves the hold without a guard; its time may have started
+    /// again, and one that is attached may be attached to this process by then.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the hold is over or gone.
+    /// [`Error::Lost`] if the hold is over or gone. [`Error::NoSession`] if it is attached and there
+    /// can be no session here: it stays. [`Error::OutcomeUnknown`] if the connection broke
+    /// while it was being attached to this process: it is released then.
     pub async fn adopt(&self, parts: GuardParts) -> Result<Guard> {
         guard::adopt(self.ward(&parts.id), parts).await
     }
 
     /// Says how a mutex stands towards the current owner. A hold that is over is removed and counts
     /// as free.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] if something that is over cannot be removed because another transaction
+    /// has been deciding about the mutex for 5 seconds; [`Error::Unavailable`],
+    /// [`Error::OutcomeUnknown`]: ask again.
+    ///
+    /// Cancel safe.
     pub async fn request(&self, id: &MutexId) -> Result<MutexState> {
         self.request_by(id, &current_owner()).await
     }
 
     /// Says how a mutex stands towards this owner.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
     pub async fn request_by(&self, id: &MutexId, owner: &MutexOwner) -> Result<MutexState> {
         request(self.backend(id), &self.parts.rules, id, owner).await
     }
 
     /// Lists holds. A query that names a group asks the backend of that group, any other the
-    /// default one.
+    /// default one. A standby may be asked, too.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::OutcomeUnknown`]: ask again. [`Error::NotMigrated`].
+    ///
+    /// Cancel safe.
     pub async fn list(&self, query: &MutexQuery) -> Result<Page> {
         self.parts.routes.of_query(query).list(query).await
     }
 
     /// Counts the holds that fit the query's filters, whatever its page says. The cost grows with
     /// their number.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
     pub async fn count(&self, query: &MutexQuery) -> Result<u64> {
         self.parts.routes.of_query(query).count(query).await
     }
@@ -380,6 +425,12 @@ impl Mutexes {
     /// Removes holds that are over, those under registered custom rules included, and says how
     /// many. Correctness does not need it (a hold that is over stops nobody): call it now and
     /// then to keep the table small.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::OutcomeUnknown`], [`Error::ReadOnly`]: what was removed by
+    /// then stays so; the same call goes on.
+    ///
+    /// Cancel safe, in the same way.
     pub async fn sweep(&self) -> Result<u64> {
         let mut swept = 0;
         for backend in self.parts.routes.all() {
