@@ -420,6 +420,8 @@ impl MutexBackend for PostgresBackend {
                 let goes_on = batch
                     .iter()
                     .any(|each| matches!(each, ReleasedEach::Done(Released::Released(_))));
+                // Those that were busy are asked for again, and are in the next answer, or released.
+                released.retain(|each| matches!(each, ReleasedEach::Done(_)));
                 released.extend(batch);
                 if !goes_on {
                     return Ok(released);
