@@ -230,9 +230,10 @@ impl Mutexes {
     /// Cancel safety: dropping the future has the same effect. The step under way may still be
     /// carried out.
     pub async fn release_owner(&self, owner: &MutexOwner) -> Result<Vec<ReleasedEach>> {
-        let mut released = Vec::new();
-        for backend in self.parts.routes.all() {
-            released.extend(backend.release_owner(owner).await?);
+        let routes = &self.parts.routes;
+        let mut released = routes.default().release_owner(owner).await?;
+        for backend in routes.routed() {
+            released.extend(if_any(backend.release_owner(owner).await)?);
         }
         Ok(released)
     }
@@ -432,10 +433,12 @@ impl Mutexes {
     ///
     /// Cancel safe, in the same way.
     pub async fn sweep(&self) -> Result<u64> {
-        let mut swept = 0;
-        for backend in self.parts.routes.all() {
-            swept += backend.sweep().await?;
-            swept += self.parts.rules.sweep(backend).await?;
+        let (routes, rules) = (&self.parts.routes, &self.parts.rules);
+        let mut swept = routes.default().sweep().await?;
+        swept += rules.sweep(routes.default()).await?;
+        for backend in routes.routed() {
+            swept += if_any(backend.sweep().await)?;
+            swept += if_any(rules.sweep(backend).await)?;
         }
         Ok(swept)
     }
@@ -520,6 +523,15 @@ fn wishes<'i>(ids: impl IntoIterator<Item = (&'i MutexId, Access)>) -> Vec<(Mute
     ids.into_iter()
         .map(|(id, access)| (id.clone(), access))
         .collect()
+}
+
+/// What was done in one of many backends: nothing in one that keeps mutexes for each request, where
+/// none is being served.
+fn if_any<T: Default>(answer: Result<T>) -> Result<T> {
+    match answer {
+        Err(Error::OutsideScope) => Ok(T::default()),
+        answer => answer,
+    }
 }
 
 async fn request(
