@@ -30,6 +30,9 @@ const MOST_EVICTIONS: usize = 3;
 /// How long the one who asks gives the background thread to say that the time is up.
 const GRACE: Duration = Duration::from_millis(250);
 
+/// Whoever waits longer waits for ever: 100 years, which no clock runs out of.
+const FOREVER: Duration = Duration::from_secs(3_153_600_000);
+
 /// Between two attempts while the database does not answer.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -84,8 +87,8 @@ pub(crate) struct Asker {
 impl Wait {
     fn deadline(self, began: Instant) -> Option<Instant> {
         match self {
-            Self::AtMost(time) => began.checked_add(time),
-            Self::Not | Self::Forever => None,
+            Self::AtMost(time) if time < FOREVER => began.checked_add(time),
+            Self::Not | Self::AtMost(_) | Self::Forever => None,
         }
     }
 }
@@ -206,7 +209,10 @@ impl Pursuit {
                 let mut leaving = std::pin::pin!(leave_nothing(&self.backend, self.asker, traces));
                 let has_left = timeout(GRACE / 2, &mut leaving).await.is_ok();
                 if let Ended::Failed(error) = ended {
-                    observe::not_captured(&error);
+                    // One who is gone has counted it, if it was told that its time is up.
+                    if !sender.is_closed() {
+                        observe::not_captured(&error);
+                    }
                     let _ = sender.send(Err(error));
                 }
                 if !has_left {
