@@ -6,17 +6,12 @@ use crate::{
     backend::{BackendFuture, CaptureAllRequest, CaptureRequest, MutexBackend},
     current_owner::current_owner,
     domain::{
-        Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, MutexId, MutexOwner, Result,
-        check_status_data,
+        Access, AutoRelease, Captured, Error, MutexId, MutexOwner, Result, check_status_data,
     },
     guard::{Wait, Ward, held_here},
     observe,
-    rules::Rules,
+    rules::{MadeWay, Rules},
 };
-
-/// How often a capture evicts holds under custom rules before it takes busy for an answer: others
-/// may capture in between.
-const MOST_EVICTIONS: usize = 3;
 
 /// A capture in the making: say more, then await it. See
 /// [`Mutexes::capture`](crate::Mutexes::capture).
@@ -135,36 +130,27 @@ impl<'a> Capture<'a> {
     }
 }
 
-async fn at_once(
+/// Captures after whatever custom rules have ended has made way.
+pub(super) async fn at_once(
     backend: &dyn MutexBackend,
     rules: &Rules,
     request: &CaptureRequest,
 ) -> Result<Captured> {
-    let mut evicted = None;
-    for _ in 0..MOST_EVICTIONS {
+    let mut made_way = MadeWay::default();
+    loop {
         match backend.capture(request).await {
-            Err(Error::Busy {
-                holder,
-                observed_at,
-                ..
-            }) if rules.have_ended(&holder, observed_at) => {
-                backend.evict(&request.id, holder.fencing_token).await?;
-                evicted = Some(Evicted::new(
-                    holder.owner.session_id().to_owned(),
-                    holder.owner.name().to_owned(),
-                    holder.fencing_token,
-                ));
+            Err(refused) => {
+                let way = rules.make_way_for(backend, &refused, &mut made_way);
+                if !way.await? {
+                    return Err(refused);
+                }
             }
             Ok(mut captured) => {
-                if let (CaptureOutcome::Captured, Some(evicted)) = (&captured.outcome, evicted) {
-                    captured.outcome = CaptureOutcome::Evicted(evicted);
-                }
+                made_way.is_told_in(&mut captured);
                 return Ok(captured);
             }
-            refused => return refused,
         }
     }
-    backend.capture(request).await
 }
 
 async fn in_line(ward: Option<Arc<Ward>>, request: CaptureRequest, wait: Wait) -> Result<Captured> {

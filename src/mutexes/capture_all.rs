@@ -7,6 +7,7 @@ use crate::{
         Access, AutoRelease, Captured, Error, MutexId, MutexOwner, Result, check_status_data,
     },
     guard::{Asker, Request, Wait, Ward, acquire, held_here},
+    rules::{MadeWay, Rules},
 };
 
 /// Several captures that succeed together or not at all, in the making. See
@@ -31,7 +32,7 @@ pub(super) enum Place<'a> {
     /// Each call a transaction of its own.
     Ward(Result<Arc<Ward>>),
     /// In a transaction of the caller's.
-    Transaction(&'a dyn MutexBackend),
+    Transaction(&'a dyn MutexBackend, &'a Rules),
 }
 
 impl<'a> CaptureAll<'a> {
@@ -103,13 +104,37 @@ impl<'a> CaptureAll<'a> {
         };
         match self.place {
             Place::Ward(ward) => captured(&ward?, request, owner, self.wait).await,
-            Place::Transaction(backend) => match backend.capture_all(&request).await? {
-                CapturedAll::Captured(captured) => Ok(captured),
-                CapturedAll::Queued(_) => Err(Error::Protocol {
+            Place::Transaction(backend, rules) => at_once(backend, rules, &request).await,
+        }
+    }
+}
+
+async fn at_once(
+    backend: &dyn MutexBackend,
+    rules: &Rules,
+    request: &CaptureAllRequest,
+) -> Result<Vec<Captured>> {
+    let mut made_way = MadeWay::default();
+    loop {
+        match backend.capture_all(request).await {
+            Err(refused) => {
+                let way = rules.make_way_for(backend, &refused, &mut made_way);
+                if !way.await? {
+                    return Err(refused);
+                }
+            }
+            Ok(CapturedAll::Captured(mut captured)) => {
+                for captured in &mut captured {
+                    made_way.is_told_in(captured);
+                }
+                return Ok(captured);
+            }
+            Ok(CapturedAll::Queued(_)) => {
+                return Err(Error::Protocol {
                     operation: "capture_all",
                     reason: "a place in line that nobody wanted".to_owned(),
-                }),
-            },
+                });
+            }
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::{future::IntoFuture, time::Duration};
 
+use super::capture::at_once;
 use crate::{
     backend::{BackendFuture, CaptureRequest, MutexBackend, ReleaseRequest, ReleasedEach},
     current_owner::current_owner,
     domain::{
         Access, AutoRelease, Captured, Error, MutexId, MutexOwner, Result, check_status_data,
     },
+    rules::Rules,
 };
 
 /// Most mutexes that go into one call of the database.
@@ -26,11 +28,13 @@ pub struct CaptureEach<'a> {
     access: Access,
     auto_release: Option<AutoRelease>,
     status_data: Option<String>,
+    rules: &'a Rules,
 }
 
 impl<'a> CaptureEach<'a> {
-    pub(super) fn new(places: Vec<(&'a dyn MutexBackend, MutexId)>) -> Self {
+    pub(super) fn new(places: Vec<(&'a dyn MutexBackend, MutexId)>, rules: &'a Rules) -> Self {
         Self {
+            rules,
             places,
             owner: None,
             access: Access::Exclusive,
@@ -86,7 +90,15 @@ impl<'a> CaptureEach<'a> {
         let mut outcomes = Vec::with_capacity(self.places.len());
         for (backend, ids) in batches(self.places) {
             let requests: Vec<_> = ids.into_iter().map(request).collect();
-            outcomes.extend(backend.capture_each(&requests).await?);
+            let answers = backend.capture_each(&requests).await?;
+            for (answer, request) in answers.into_iter().zip(&requests) {
+                outcomes.push(match answer {
+                    Err(Error::Busy { holder, .. }) if self.rules.may_end(&holder) => {
+                        at_once(backend, self.rules, request).await
+                    }
+                    answer => answer,
+                });
+            }
         }
         Ok(outcomes)
     }

@@ -55,7 +55,9 @@ impl InTransaction<'_> {
         let routes = &self.mutexes.parts.routes;
         let all_here = wishes.iter().all(|(id, _)| !routes.is_routed(id.group()));
         let place = match &self.transaction {
-            Some(transaction) if all_here => Place::Transaction(transaction),
+            Some(transaction) if all_here => {
+                Place::Transaction(transaction, &self.mutexes.parts.rules)
+            }
             _ => Place::Ward(self.mutexes.common_ward(wishes.iter().map(|(id, _)| id))),
         };
         CaptureAll::new(place, wishes)

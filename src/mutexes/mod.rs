@@ -20,7 +20,7 @@ pub use in_transaction::InTransaction;
 pub use refresh::Refresh;
 pub use release::{ForceRelease, Release};
 
-use crate::rules::Rules;
+use crate::rules::{MadeWay, Rules};
 use crate::{
     backend::{MutexBackend, ReleasedEach, StateRequest},
     current_owner::current_owner,
@@ -201,9 +201,10 @@ impl Mutexes {
     /// # Errors
     /// Any other error is the answer to all of its 1,000: nothing of them was captured, or, if it is
     /// [`Error::OutcomeUnknown`], perhaps all. What was captured before them is still held; the same
-    /// call for the same owner refreshes it, and goes on.
+    /// call for the same owner refreshes it, and goes on. A mutex that is to be captured once more,
+    /// because a custom rule has ended the hold in its way, can have an error of its own.
     pub fn capture_each<'i>(&self, ids: impl IntoIterator<Item = &'i MutexId>) -> CaptureEach<'_> {
-        CaptureEach::new(self.places(ids))
+        CaptureEach::new(self.places(ids), &self.parts.rules)
     }
 
     /// Gives many mutexes back, each for itself, in one round trip and one commit for each 1,000.
@@ -544,12 +545,19 @@ async fn request(
         id: id.clone(),
         owner: owner.clone(),
     };
-    let state = backend.request(&request).await?;
-    match state.value.mutex() {
-        Some(mutex) if rules.have_ended(mutex, state.at) => {
-            backend.evict(id, mutex.fencing_token).await?;
-            Ok(backend.request(&request).await?.value)
+    let mut made_way = MadeWay::default();
+    loop {
+        let state = backend.request(&request).await?;
+        let goes_on = match state.value.mutex() {
+            Some(mutex) => {
+                rules
+                    .make_way(backend, mutex, state.at, &mut made_way)
+                    .await?
+            }
+            None => false,
+        };
+        if !goes_on {
+            return Ok(state.value);
         }
-        _ => Ok(state.value),
     }
 }
