@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     backend::BackendFuture,
-    domain::{Access, AutoRelease, Error, FencingToken, MutexId, MutexOwner, Result},
+    domain::{Access, AutoRelease, FencingToken, MutexId, MutexOwner, Result},
 };
 
 /// Several locks that are had together or not at all, in the making. See
@@ -97,20 +97,10 @@ impl<W> LockAll<W> {
 
     async fn acquire(self) -> Result<Vec<Guard>> {
         self.settings.check()?;
-        for (place, (id, access)) in self.wishes.iter().enumerate() {
+        for (_, access) in &self.wishes {
             access.check()?;
-            if self
-                .wishes
-                .iter()
-                .take(place)
-                .any(|(earlier, _)| earlier == id)
-            {
-                return Err(Error::InvalidInput {
-                    field: "ids",
-                    reason: format!("names {id} twice"),
-                });
-            }
         }
+        MutexId::refuse_twice(self.wishes.iter().map(|(id, _)| id))?;
         let ward = self.ward?.anchored();
         let asker = Asker {
             ids: self.wishes.iter().map(|(id, _)| id.clone()).collect(),
@@ -127,7 +117,7 @@ impl<W> LockAll<W> {
 }
 
 impl LockAll<Waiting> {
-    /// Waits for this long at most, then [`Error::Timeout`]. Default: for ever.
+    /// Waits for this long at most, then [`Error::Timeout`](crate::Error::Timeout). Default: for ever.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = Wait::AtMost(wait);
         self

@@ -84,7 +84,7 @@ impl<'a> CaptureAll<'a> {
             rule.check()?;
         }
         check_status_data(self.status_data.as_deref())?;
-        refuse_twice(self.wishes.iter().map(|(id, _)| id))?;
+        MutexId::refuse_twice(self.wishes.iter().map(|(id, _)| id))?;
         let owner = self.owner.unwrap_or_else(current_owner);
         let mut captures = Vec::new();
         for (id, access) in self.wishes {
@@ -169,19 +169,6 @@ pub(super) async fn captured(
     let acquired = acquire(&ward.anchored(), asker, request, wait).await?;
     let holds = acquired.holds.into_iter();
     Ok(holds.map(|(captured, _)| captured).collect())
-}
-
-/// Refuses ids of which one is named twice.
-pub(super) fn refuse_twice<'i>(ids: impl Iterator<Item = &'i MutexId>) -> Result<()> {
-    let mut ids: Vec<&MutexId> = ids.collect();
-    ids.sort_unstable();
-    match ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::InvalidInput {
-            field: "ids",
-            reason: format!("names {} twice", pair[0]),
-        }),
-        None => Ok(()),
-    }
 }
 
 impl<'a> IntoFuture for CaptureAll<'a> {

@@ -182,6 +182,9 @@ async fn several_are_held_under_the_rule_that_was_asked_for() {
     let contradictory = mutexes.lock_all(both).auto_release(AutoRelease::Never);
     let refused = contradictory.timeout(Duration::from_secs(7)).await;
     assert!(matches!(refused, Err(Error::InvalidRule { .. })));
+    let twice = [both[1], both[0], both[1]];
+    let refused = mutexes.lock_all(twice).await.unwrap_err().to_string();
+    assert_eq!(refused, "ids names tests/step/b twice");
 }
 
 #[tokio::test]
