@@ -364,6 +364,7 @@ async fn a_backend_evicts_no_hold_that_it_judges_itself() {
                 id: mutex_id("m"),
                 owner: owner("ada"),
                 access: pgmutex::Access::Exclusive,
+                reach: pgmutex::Reach::none(),
                 auto_release: Some(rule),
                 status_data: None,
             };
