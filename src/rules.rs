@@ -32,10 +32,11 @@ impl MadeWay {
         self.times = 0;
     }
 
-    /// Says in a capture what has made way for it.
-    pub(crate) fn is_told_in(&self, captured: &mut Captured) {
+    /// Says in a capture what has made way for it: if it is the only one of the request, all that
+    /// has, wherever in a tree that was.
+    pub(crate) fn is_told_in(&self, captured: &mut Captured, is_only_one: bool) {
         let mut latest_first = self.evicted.iter().rev();
-        let of_this = latest_first.find(|(id, _)| *id == captured.mutex.id);
+        let of_this = latest_first.find(|(id, _)| is_only_one || *id == captured.mutex.id);
         if captured.outcome == CaptureOutcome::Captured
             && let Some((_, evicted)) = of_this
         {

@@ -247,8 +247,9 @@ impl Pursuit {
                         traces.found(&holds);
                         return Err(self.too_late(None));
                     }
+                    let is_only_one = holds.len() == 1;
                     for (captured, _) in &mut holds {
-                        made_way.is_told_in(captured);
+                        made_way.is_told_in(captured, is_only_one);
                     }
                     return Ok(Acquired { holds, asked });
                 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     backend::BackendFuture,
-    domain::{Access, AutoRelease, FencingToken, MutexId, MutexOwner, Result},
+    domain::{AutoRelease, FencingToken, MutexId, MutexOwner, Result, Wish},
 };
 
 /// Several locks that are had together or not at all, in the making. See
@@ -21,7 +21,7 @@ use crate::{
 #[must_use = "a lock does nothing until it is awaited"]
 pub struct LockAll<W = Waiting> {
     ward: Result<Arc<Ward>>,
-    wishes: Vec<(MutexId, Access)>,
+    wishes: Vec<Wish>,
     settings: Settings,
     wait: Wait,
     kind: PhantomData<W>,
@@ -32,7 +32,7 @@ pub struct LockAll<W = Waiting> {
 pub type TryLockAll = LockAll<AtOnce>;
 
 impl<W> LockAll<W> {
-    pub(crate) fn new(ward: Result<Arc<Ward>>, wishes: Vec<(MutexId, Access)>) -> Self {
+    pub(crate) fn new(ward: Result<Arc<Ward>>, wishes: Vec<Wish>) -> Self {
         Self {
             ward,
             wishes,
@@ -97,13 +97,13 @@ impl<W> LockAll<W> {
 
     async fn acquire(self) -> Result<Vec<Guard>> {
         self.settings.check()?;
-        for (_, access) in &self.wishes {
+        for Wish { access, .. } in &self.wishes {
             access.check()?;
         }
-        MutexId::refuse_twice(self.wishes.iter().map(|(id, _)| id))?;
+        MutexId::refuse_twice(self.wishes.iter().map(|wish| &wish.id))?;
         let ward = self.ward?.anchored();
         let asker = Asker {
-            ids: self.wishes.iter().map(|(id, _)| id.clone()).collect(),
+            ids: self.wishes.iter().map(|wish| wish.id.clone()).collect(),
             owner: self.settings.holder(),
             is_its_own: true,
         };

@@ -5,9 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     backend::{BackendFuture, CaptureAllRequest, CaptureRequest, MutexBackend},
     current_owner::current_owner,
-    domain::{
-        Access, AutoRelease, Captured, Error, MutexId, MutexOwner, Result, check_status_data,
-    },
+    domain::{Access, AutoRelease, Captured, Error, MutexOwner, Result, Wish, check_status_data},
     guard::{Wait, Ward, held_here},
     observe,
     rules::{MadeWay, Rules},
@@ -24,9 +22,8 @@ use crate::{
 pub struct Capture<'a> {
     backend: &'a dyn MutexBackend,
     rules: &'a Rules,
-    id: MutexId,
+    wish: Wish,
     owner: Option<MutexOwner>,
-    access: Access,
     auto_release: Option<AutoRelease>,
     status_data: Option<String>,
     /// Where to wait; nowhere inside of a transaction.
@@ -35,13 +32,12 @@ pub struct Capture<'a> {
 }
 
 impl<'a> Capture<'a> {
-    pub(super) fn new(backend: &'a dyn MutexBackend, rules: &'a Rules, id: &MutexId) -> Self {
+    pub(super) fn new(backend: &'a dyn MutexBackend, rules: &'a Rules, wish: Wish) -> Self {
         Self {
             backend,
             rules,
-            id: id.clone(),
+            wish,
             owner: None,
-            access: Access::Exclusive,
             auto_release: None,
             status_data: None,
             ward: None,
@@ -65,7 +61,7 @@ impl<'a> Capture<'a> {
     /// shares it. A hold that is shared and stays so keeps its number of permits, whatever number is
     /// said here.
     pub fn access(mut self, access: Access) -> Self {
-        self.access = access;
+        self.wish.access = access;
         self
     }
 
@@ -109,12 +105,13 @@ impl<'a> Capture<'a> {
         if let Some(rule) = &self.auto_release {
             rule.check()?;
         }
-        self.access.check()?;
+        self.wish.access.check()?;
         check_status_data(self.status_data.as_deref())?;
         let request = CaptureRequest {
-            id: self.id,
+            id: self.wish.id,
             owner: self.owner.unwrap_or_else(current_owner),
-            access: self.access,
+            access: self.wish.access,
+            reach: self.wish.reach,
             auto_release: self.auto_release,
             status_data: self.status_data,
         };
@@ -146,7 +143,7 @@ pub(super) async fn at_once(
                 }
             }
             Ok(mut captured) => {
-                made_way.is_told_in(&mut captured);
+                made_way.is_told_in(&mut captured, true);
                 return Ok(captured);
             }
         }

@@ -3,9 +3,7 @@ use std::{future::IntoFuture, sync::Arc, time::Duration};
 use crate::{
     backend::{BackendFuture, CaptureAllRequest, CaptureRequest, CapturedAll, MutexBackend},
     current_owner::current_owner,
-    domain::{
-        Access, AutoRelease, Captured, Error, MutexId, MutexOwner, Result, check_status_data,
-    },
+    domain::{AutoRelease, Captured, Error, MutexId, MutexOwner, Result, Wish, check_status_data},
     guard::{Asker, Request, Wait, Ward, acquire, held_here},
     rules::{MadeWay, Rules},
 };
@@ -19,7 +17,7 @@ use crate::{
 #[must_use = "a capture does nothing until it is awaited"]
 pub struct CaptureAll<'a> {
     place: Place<'a>,
-    wishes: Vec<(MutexId, Access)>,
+    wishes: Vec<Wish>,
     owner: Option<MutexOwner>,
     auto_release: Option<AutoRelease>,
     status_data: Option<String>,
@@ -36,7 +34,7 @@ pub(super) enum Place<'a> {
 }
 
 impl<'a> CaptureAll<'a> {
-    pub(super) fn new(place: Place<'a>, wishes: Vec<(MutexId, Access)>) -> Self {
+    pub(super) fn new(place: Place<'a>, wishes: Vec<Wish>) -> Self {
         Self {
             place,
             wishes,
@@ -84,15 +82,16 @@ impl<'a> CaptureAll<'a> {
             rule.check()?;
         }
         check_status_data(self.status_data.as_deref())?;
-        MutexId::refuse_twice(self.wishes.iter().map(|(id, _)| id))?;
+        MutexId::refuse_twice(self.wishes.iter().map(|wish| &wish.id))?;
         let owner = self.owner.unwrap_or_else(current_owner);
         let mut captures = Vec::new();
-        for (id, access) in self.wishes {
+        for Wish { id, access, reach } in self.wishes {
             access.check()?;
             captures.push(CaptureRequest {
                 id,
                 owner: owner.clone(),
                 access,
+                reach,
                 auto_release: self.auto_release.clone(),
                 status_data: self.status_data.clone(),
             });
@@ -124,8 +123,9 @@ async fn at_once(
                 }
             }
             Ok(CapturedAll::Captured(mut captured)) => {
+                let is_only_one = captured.len() == 1;
                 for captured in &mut captured {
-                    made_way.is_told_in(captured);
+                    made_way.is_told_in(captured, is_only_one);
                 }
                 return Ok(captured);
             }
