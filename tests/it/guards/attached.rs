@@ -238,7 +238,7 @@ async fn a_direct_url_that_the_server_refuses_is_said_and_waiting_does_without()
         let mutexes = builder.connect(database.url()).await.unwrap();
         // At once, and also for one who asks soon after.
         for _ in 0..2 {
-            let attached = mutexes.lock(&mutex_id("other")).attached();
+            let attached = mutexes.lock(mutex_id("other")).attached();
             let refused = must(attached.into_future()).await.unwrap_err();
             let is_final = matches!(
                 refused,

@@ -237,7 +237,7 @@ async fn one_who_gives_up_does_not_take_another_wait_of_the_same_owner_with_it()
         capture.wait(LONG).await
     });
     in_line(&session, 1).await;
-    let hasty = mutexes.capture(&mutex_id("m")).owner(owner("me"));
+    let hasty = mutexes.capture(mutex_id("m")).owner(owner("me"));
     let refused = must(hasty.wait(Duration::ZERO).into_future()).await;
     assert!(matches!(refused, Err(Error::Timeout { .. })));
     // Their common place was given up; the one who still waits has it again.
