@@ -5,7 +5,8 @@ use std::{future::poll_fn, pin::Pin};
 use axum::{
     body::Body,
     extract::{FromRequest, Request},
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
 };
 use http_body::Body as _;
 use serde::de::DeserializeOwned;
@@ -97,4 +98,10 @@ pub(super) fn written(answer: &impl serde::Serialize) -> Result<String, Problem>
         tracing::error!(%error, "an answer cannot be written");
         Problem::new(super::problem::FAULT, "the answer cannot be written")
     })
+}
+
+/// A body that is JSON.
+pub(super) fn json(body: impl Into<Body>) -> Response {
+    let kind = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, kind)], body.into()).into_response()
 }

@@ -154,7 +154,7 @@ impl Server {
         Listening::bind(address, self.tls.clone(), self.app(), self.stopping).await
     }
 
-    fn app(&self) -> SharedApp {
+    pub(super) fn app(&self) -> SharedApp {
         let collected = self.collects_metrics.then(collected).flatten();
         Arc::new(App {
             mutexes: self.mutexes.clone(),

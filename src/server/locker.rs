@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use axum::{
     Extension,
-    body::Body,
     extract::{Request, State},
-    http::{HeaderValue, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -118,7 +116,7 @@ fn name_or_question_mark(name: &str) -> String {
 ///
 /// A path is not free if it is locked itself, or a path above it that locks its children, or one
 /// below it that locks its parents. Parameters may also stand in a form, by POST.
-#[utoipa::path(get, path = "/canhaz/{path}", tag = "locker",
+#[utoipa::path(method(get, post), path = "/canhaz/{path}", tag = "locker",
     params(
         ("path" = String, Path, description = "Segments of any characters; a percent-encoded slash is part of a segment"),
         ("id" = Option<String>, Query, description = "Who asks, for others to see"),
@@ -183,8 +181,8 @@ pub(super) async fn canhaz(
     match captured {
         Ok((_, undelivered)) => {
             let token = token.reveal();
-            let answer = json(&Locked { ok: true, token })?;
-            Ok(with_body(undelivered.told_in(answer)))
+            let answer = body::written(&Locked { ok: true, token })?;
+            Ok(body::json(undelivered.told_in(answer)))
         }
         Err(
             Error::Busy { holder, .. }
@@ -206,7 +204,7 @@ pub(super) async fn canhaz(
 }
 
 /// Locks the root, which is the parent of every path.
-#[utoipa::path(get, path = "/canhaz", tag = "locker",
+#[utoipa::path(method(get, post), path = "/canhaz", tag = "locker",
     responses((status = 200, description = "As for a path", body = inline(CanHaz))))]
 #[expect(dead_code, reason = "it only describes")]
 pub(super) fn canhaz_root() {}
@@ -221,7 +219,7 @@ pub(super) enum CanHaz<'a> {
 }
 
 /// Unlocks the path, if it is locked and the token is the one that unlocks it.
-#[utoipa::path(get, path = "/nowant/{path}", tag = "locker",
+#[utoipa::path(method(get, post), path = "/nowant/{path}", tag = "locker",
     params(
         ("path" = String, Path, description = "As it was locked"),
         ("token" = Option<String>, Query, description = "What `canhaz` gave; in a form, by POST, it stays out of the logs of proxies")),
@@ -250,13 +248,13 @@ pub(super) async fn nowant(
 }
 
 /// Unlocks the root.
-#[utoipa::path(get, path = "/nowant", tag = "locker",
+#[utoipa::path(method(get, post), path = "/nowant", tag = "locker",
     responses((status = 200, description = "As for a path", body = Unlocked)))]
 #[expect(dead_code, reason = "it only describes")]
 pub(super) fn nowant_root() {}
 
 /// Says who is in the way of a lock on the path.
-#[utoipa::path(get, path = "/dohaz/{path}", tag = "locker",
+#[utoipa::path(method(get, post), path = "/dohaz/{path}", tag = "locker",
     params(("path" = String, Path, description = "As for `canhaz`")),
     responses(
         (status = 200, description = "Who, if anyone", body = LockedBy),
@@ -273,7 +271,7 @@ pub(super) async fn dohaz(
 }
 
 /// Says who is in the way of a lock on the root.
-#[utoipa::path(get, path = "/dohaz", tag = "locker",
+#[utoipa::path(method(get, post), path = "/dohaz", tag = "locker",
     responses((status = 200, description = "As for a path", body = LockedBy)))]
 #[expect(dead_code, reason = "it only describes")]
 pub(super) fn dohaz_root() {}
@@ -294,14 +292,5 @@ fn refused(locked_by: String) -> Result<Response, Problem> {
 }
 
 fn answer(answer: &impl Serialize) -> Result<Response, Problem> {
-    Ok(with_body(Body::from(json(answer)?)))
-}
-
-fn json(answer: &impl Serialize) -> Result<String, Problem> {
-    super::body::written(answer)
-}
-
-fn with_body(body: Body) -> Response {
-    let kind = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, kind)], body).into_response()
+    Ok(body::json(body::written(answer)?))
 }

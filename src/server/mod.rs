@@ -43,6 +43,7 @@ mod stop;
 mod tls;
 mod token_list;
 mod tree_face;
+mod v1;
 
 pub use builder::Server;
 pub use listener::{Listening, ServeError};

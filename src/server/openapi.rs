@@ -10,7 +10,7 @@ use utoipa::{
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{health, locker};
+use super::{health, locker, v1};
 
 /// What went wrong, as RFC 9457 says. Problems of some types have more members: `holder` (a hold),
 /// `observed_at`, `waited_seconds`, `field`, `parameters`.
@@ -40,6 +40,8 @@ pub(super) struct ProblemDetails {
     paths(
         health::healthz, health::readyz, health::metrics, openapi,
         locker::canhaz, locker::canhaz_root, locker::nowant, locker::nowant_root, locker::dohaz, locker::dohaz_root,
+        v1::capture::capture, v1::capture_all::capture_all, v1::refresh::refresh, v1::release::release,
+        v1::request::request, v1::list::list, v1::waiters::waiters, v1::force_release::force_release,
     ),
     components(schemas(ProblemDetails)),
     modifiers(&Bearer),
@@ -68,5 +70,36 @@ pub(super) async fn openapi() -> Response {
             tracing::error!(%error, "the description cannot be written");
             axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::{
+        mutexes::Mutexes,
+        server::{Server, routes::Routes},
+        session::SessionBackend,
+    };
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let document = serde_json::to_value(Description::openapi()).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for method in methods.as_object().unwrap().keys() {
+                described.insert(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+        let mutexes = Mutexes::builder().backend(SessionBackend::new());
+        let routes = Routes::all(&Server::new(mutexes).app());
+        let routed = routes.listed().iter();
+        let routed: BTreeSet<String> = routed
+            .map(|(method, path)| format!("{method} {path}"))
+            .collect();
+        assert_eq!(described, routed);
     }
 }

@@ -15,6 +15,7 @@ use super::{
     authorize, foreign_page, health, locker, openapi,
     principal::Role,
     problem::{METHOD, NOT_FOUND, Problem},
+    v1,
 };
 
 /// The routes under which a path of any segments can follow.
@@ -29,7 +30,7 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn all(app: &SharedApp) -> Self {
-        use Role::{Application, Reader};
+        use Role::{Admin, Application, Reader};
 
         let mut routes = Self {
             app: app.clone(),
@@ -43,6 +44,14 @@ impl Routes {
         routes.call("/canhaz", Application, locker::canhaz);
         routes.call("/nowant", Application, locker::nowant);
         routes.call("/dohaz", Reader, locker::dohaz);
+        routes.post("/v1/capture", Application, v1::capture::capture);
+        routes.post("/v1/capture-all", Application, v1::capture_all::capture_all);
+        routes.post("/v1/refresh", Application, v1::refresh::refresh);
+        routes.post("/v1/release", Application, v1::release::release);
+        routes.get("/v1/request", Reader, v1::request::request);
+        routes.get("/v1/list", Reader, v1::list::list);
+        routes.get("/v1/waiters", Reader, v1::waiters::waiters);
+        routes.post("/v1/force-release", Admin, v1::force_release::force_release);
         routes
     }
 
@@ -79,7 +88,6 @@ impl Routes {
         self.add(path, path, &[Method::GET], route);
     }
 
-    #[expect(dead_code, reason = "not yet")]
     fn post<T: 'static>(&mut self, path: &str, role: Role, handler: impl Handler<T, SharedApp>) {
         let route = self.guarded(on(MethodFilter::POST, handler), role);
         self.add(path, path, &[Method::POST], route);

@@ -48,10 +48,6 @@ pub(super) struct TreePath {
 }
 
 impl Tree {
-    pub(super) fn root(&self) -> Result<TreePath> {
-        self.path::<[&str; 0], &str>([])
-    }
-
     pub(super) fn path<I, S>(&self, segments: I) -> Result<TreePath>
     where
         I: IntoIterator<Item = S>,

@@ -1,0 +1,45 @@
+use axum::{Extension, extract::State, http::HeaderMap, response::Response};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Given, answer, asker::Asker, name::Name};
+use crate::{
+    domain::Released,
+    server::{
+        app::SharedApp, body::Json, openapi::ProblemDetails, principal::Principal, problem::Problem,
+    },
+};
+
+/// A hold to be given back.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::server) struct Release {
+    mutex: Name,
+    /// The owner's session, as it was sent with the capture.
+    owner_session: Option<String>,
+    /// As it was sent with the capture, or in its answer. Also as the header `Idempotency-Key`.
+    request_id: Option<String>,
+    /// Only the hold with this token.
+    fencing_token: Option<i64>,
+}
+
+/// Gives a mutex back.
+#[utoipa::path(post, path = "/v1/release", tag = "v1", request_body = Release,
+    responses(
+        (status = 200, description = "It is not held by this owner any more", body = Given),
+        (status = 400, description = "It cannot be read, or a value cannot be accepted", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 409, description = "Someone else holds it", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "Not now", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(in crate::server) async fn release(
+    State(app): State<SharedApp>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+    Json(wish): Json<Release>,
+) -> Result<Response, Problem> {
+    let owner = Asker::of_hold(&principal, &headers, wish.owner_session, wish.request_id)?;
+    let named = wish.mutex.find(&app)?;
+    match named.release(wish.fencing_token).owner(owner).await? {
+        Released::Released(hold) => answer(&Given::back(&hold)),
+        Released::NotHeld => answer(&Given::NOT_HELD),
+    }
+}
