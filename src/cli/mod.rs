@@ -1,6 +1,8 @@
 //! The program: what it does for each of its commands.
 
 #[cfg(feature = "server")]
+mod log;
+#[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
 mod token;

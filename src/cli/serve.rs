@@ -6,11 +6,9 @@ use std::{
 };
 
 use clap::Args;
-use tracing_subscriber::{
-    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
-};
+use tracing_subscriber::filter::Targets;
 
-use super::Failure;
+use super::{Failure, log};
 #[cfg(all(unix, feature = "private-server"))]
 use crate::private_server::PrivatePostgres;
 use crate::{
@@ -97,11 +95,7 @@ struct Place {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        tracing_subscriber::registry()
-            .with(self.log.clone())
-            .with(lines)
-            .try_init()?;
+        log::begin(self.log.clone())?;
         let tokens = self.tokens()?;
         // It blocks: before there is a runtime.
         let place = self.place()?;

@@ -163,20 +163,20 @@ pub(super) async fn canhaz(
         .lock_parents(lock_parents)
         .lock_children(lock_children);
     let undelivered = {
-        let (path, owner) = (path.clone(), owner.clone());
-        Undelivered::new(&app.errands, async move { give_back(&path, owner).await })
+        let (app, path, owner) = (app.clone(), path.clone(), owner.clone());
+        move || Undelivered::new(&app.errands, give_back(path, owner))
     };
     let wait = wait.map_or(Duration::ZERO, |Seconds(wait)| wait.min(app.limits.wait));
     let captured = if wait.is_zero() {
         let path = path.clone();
         let capture = async move { path.capture().owner(owner).auto_release(rule).await };
-        undelivered.capture(capture).await
+        undelivered().capture(capture).await
     } else {
         place.wait_instead(&app)?;
         let capture = path.capture().owner(owner).auto_release(rule).wait(wait);
         // Dropped, it leaves the line, and gives back what it has just won.
         let answer = app.unless_stopping(capture.into_future()).await?;
-        undelivered.outcome(answer)
+        answer.map(|captured| (captured, undelivered()))
     };
     match captured {
         Ok((_, undelivered)) => {
@@ -277,10 +277,14 @@ pub(super) async fn dohaz(
 pub(super) fn dohaz_root() {}
 
 /// Releases what nobody knows how to release.
-async fn give_back(path: &TreePath, owner: MutexOwner) {
+async fn give_back(path: TreePath, owner: MutexOwner) {
     // A call whose outcome is unknown has been repeated already, for as long as the settings say.
-    if let Err(error) = path.release().owner(owner).await {
-        tracing::warn!(%error, mutex = ?path.id(), "a lock whose client is gone could not be released");
+    match path.release().owner(owner).await {
+        // It had not been captured after all.
+        Ok(_) | Err(Error::Busy { .. }) => {}
+        Err(error) => {
+            tracing::warn!(%error, mutex = ?path.id(), "a lock whose client is gone could not be released");
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl Undelivered {
     }
 
     /// What there is to give back after this answer.
-    pub(super) fn outcome(self, answer: Result<Captured>) -> Result<(Captured, Self)> {
+    fn outcome(self, answer: Result<Captured>) -> Result<(Captured, Self)> {
         match answer {
             Ok(captured) => Ok((captured, self)),
             Err(error) => {

@@ -3,7 +3,7 @@
 use axum::{
     Router,
     handler::Handler,
-    http::Method,
+    http::{Method, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
@@ -103,7 +103,8 @@ impl Routes {
                 rest => format!("{path}{rest}"),
             };
             let filter = MethodFilter::GET.or(MethodFilter::POST);
-            let route = on(filter, handler.clone()).head(not_so);
+            let route = on(filter, handler.clone()).head(only_get_and_post);
+            let route = route.fallback(only_get_and_post);
             let route = self.guarded(route, role);
             self.add(&routed, &format!("{path}{described}"), &methods, route);
         }
@@ -138,4 +139,9 @@ async fn nothing_here() -> Response {
 
 async fn not_so() -> Response {
     Problem::new(METHOD, "GET /openapi.json describes what there is").into_response()
+}
+
+async fn only_get_and_post() -> Response {
+    let allowed = [(header::ALLOW, "GET, POST")];
+    (allowed, Problem::new(METHOD, "call it by GET or by POST")).into_response()
 }

@@ -4,12 +4,12 @@ use utoipa::ToSchema;
 
 use super::{
     asker::{Asker, OwnerGiven},
-    name::Name,
+    name::{Name, Named},
     rule::{self, RuleGiven},
     wish,
 };
 use crate::{
-    domain::{CaptureOutcome, Captured},
+    domain::{CaptureOutcome, Captured, Error, MutexOwner},
     server::{
         admission::Place,
         app::SharedApp,
@@ -97,15 +97,10 @@ pub(in crate::server) async fn capture(
     let rule = rule::asked_for(&app.limits, wish.timeout_seconds, wish.auto_release)?;
     let wait = wish::wait(&app.limits, wish.wait_seconds)?;
 
-    // Who has named the request can ask again, and gets the hold; it must then be there.
-    let undelivered = asker.is_known_to_nobody.then(|| {
-        let (named, owner) = (named.clone(), asker.owner.clone());
-        Undelivered::new(&app.errands, async move {
-            if let Err(error) = named.release(None).owner(owner).await {
-                tracing::warn!(%error, mutex = ?named.id(), "a hold whose client is gone could not be released");
-            }
-        })
-    });
+    let undelivered = {
+        let (app, named, owner) = (app.clone(), named.clone(), asker.owner.clone());
+        move || Undelivered::new(&app.errands, give_back(named, owner))
+    };
     let owner = asker.owner;
     let capture = async move {
         let mut capture = named.capture().owner(owner).access(access);
@@ -120,28 +115,31 @@ pub(in crate::server) async fn capture(
         }
         capture.await
     };
-    let (captured, undelivered) = match undelivered {
-        Some(undelivered) if wait.is_zero() => {
-            let (captured, undelivered) = undelivered.capture(capture).await?;
-            (captured, Some(undelivered))
+    // Who has named the request can ask again, and gets the hold; it must then be there.
+    let (captured, undelivered) = if asker.is_known_to_nobody && wait.is_zero() {
+        let (captured, undelivered) = undelivered().capture(capture).await?;
+        (captured, Some(undelivered))
+    } else {
+        if !wait.is_zero() {
+            place.wait_instead(&app)?;
         }
-        undelivered => {
-            if !wait.is_zero() {
-                place.wait_instead(&app)?;
-            }
-            let answer = app.unless_stopping(capture).await?;
-            match undelivered {
-                Some(undelivered) => {
-                    let (captured, undelivered) = undelivered.outcome(answer)?;
-                    (captured, Some(undelivered))
-                }
-                None => (answer?, None),
-            }
-        }
+        let captured = app.unless_stopping(capture).await??;
+        (captured, asker.is_known_to_nobody.then(undelivered))
     };
     let text = body::written(&CapturedNow::new(&captured, asker.request_id))?;
     Ok(body::json(match undelivered {
         Some(undelivered) => undelivered.told_in(text),
         None => text.into(),
     }))
+}
+
+/// Releases what nobody knows how to release.
+async fn give_back(named: Named, owner: MutexOwner) {
+    match named.release(None).owner(owner).await {
+        // It had not been captured after all.
+        Ok(_) | Err(Error::Busy { .. }) => {}
+        Err(error) => {
+            tracing::warn!(%error, mutex = ?named.id(), "a hold whose client is gone could not be released");
+        }
+    }
 }
