@@ -188,6 +188,8 @@ create table mutex_model (
     fencing_token       bigint           not null default next_fencing_token(),
     permit              integer          not null default 0,
     permits             integer,
+    lock_parents        boolean          not null default false,
+    lock_children       boolean          not null default false,
     held_since          timestamptz      not null default clock_timestamp(),
     expires_at          timestamptz      generated always as (rule_ends_at(auto_release_rule, auto_release_config, captured_since)) stored,
 
@@ -206,11 +208,15 @@ create table mutex_model (
     constraint auto_release_config_at_most_1600_bytes check (octet_length(auto_release_config) <= 1600),
     constraint status_data_at_most_65536_bytes check (octet_length(status_data) <= 65536),
     constraint permit_is_0_or_a_number check (permit >= 0),
-    constraint permit_is_one_of_the_permits check (permits is null or permit between 1 and permits)
+    constraint permit_is_one_of_the_permits check (permits is null or permit between 1 and permits),
+    constraint lock_parents_and_lock_children_go_with_a_path
+        check (not lock_parents and not lock_children or left(mutex_id, 1) = '/' and right(mutex_id, 1) = '/')
 ) with (fillfactor = 70);  -- room on each page for refreshed rows, so that refreshing stays a HOT update
 
 -- No index on a column that a refresh changes (captured_since, expires_at, status_data): it would end HOT updates.
 create index mutex_model_owner_session on mutex_model (owner_session);
+-- What is held below a path, and is in the way of whoever wants the path, is one range of this index.
+create index mutex_model_lock_parents on mutex_model (mutex_group, mutex_mode, mutex_id) where lock_parents;
 
 comment on table mutex_model is 'The holds: one row is one owner that has captured one mutex. Read it through the views held and hold.';
 comment on column mutex_model.mutex_group is 'First part of the mutex id: the application or area.';
@@ -228,5 +234,7 @@ comment on column mutex_model.status_data is 'Free text of the holder.';
 comment on column mutex_model.fencing_token is 'Larger for each later capture of the mutex; a refresh keeps it.';
 comment on column mutex_model.permit is '0: the hold is exclusive. Else it is shared, and this is the number of its permit.';
 comment on column mutex_model.permits is 'How many may share the mutex while this hold lasts, itself included; null: any number.';
+comment on column mutex_model.lock_parents is 'For a path of a tree: whether nobody may capture a path above it. False for plain mutexes.';
+comment on column mutex_model.lock_children is 'For a path of a tree: whether nobody may capture a path below it. False for plain mutexes.';
 comment on column mutex_model.held_since is 'Database time at which this hold began; refreshes leave it.';
 comment on column mutex_model.expires_at is 'When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.';

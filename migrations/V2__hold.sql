@@ -4,7 +4,7 @@ create view hold as
 select mutex_group, mutex_mode, mutex_id, permit, permits,
        owner_session, owner_host, owner_id, owner_login, owner_name,
        auto_release_rule, auto_release_config, captured_since, status_data,
-       fencing_token, held_since, expires_at
+       fencing_token, held_since, expires_at, lock_parents, lock_children
 from mutex_model;
 
 comment on view hold is
@@ -15,7 +15,7 @@ create view held as
 select mutex_group, mutex_mode, mutex_id, permit, permits,
        owner_session, owner_host, owner_id, owner_login, owner_name,
        auto_release_rule, auto_release_config, status_data, fencing_token,
-       held_since, captured_since, expires_at,
+       held_since, captured_since, expires_at, lock_parents, lock_children,
        case when isfinite(held_since) then clock_timestamp() - held_since end as held_for,
        case when isfinite(expires_at) then expires_at - clock_timestamp() end as time_left
 from hold
@@ -51,6 +51,8 @@ create type hold_outcome as (
     fencing_token         bigint,
     held_since            timestamptz,
     expires_at            timestamptz,
+    lock_parents          boolean,
+    lock_children         boolean,
     observed_at           timestamptz,
     evicted_owner_session text,
     evicted_owner_name    text,
@@ -168,6 +170,7 @@ begin
     perform check_text('mutex_mode', mutex_mode, 400);
     perform check_text('mutex_id', mutex_id, 1600);
     perform check_text('owner_session', owner_session, 400);
+    perform check_path(mutex_id);
 end
 $$;
 comment on function check_call(text, text, text, text) is

@@ -28,8 +28,8 @@ pub use backend::{
 pub use current_owner::{current_owner, with_owner};
 pub use domain::{
     Access, AutoRelease, AutoReleaseRule, CaptureOutcome, Captured, Error, Evicted, FencingToken,
-    ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition,
-    Released, Result,
+    ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition, Reach,
+    Released, Result, Waiter, WaiterQuery, Wish,
 };
 pub use guard::{
     AtOnce, Guard, GuardParts, GuardState, Leader, Leadership, Lock, LockAll, TryLock, TryLocked,
@@ -37,7 +37,7 @@ pub use guard::{
 };
 pub use mutexes::{
     Capture, CaptureAll, CaptureEach, ForceRelease, InTransaction, Mutexes, MutexesBuilder,
-    Refresh, Release, ReleaseEach,
+    Refresh, Release, ReleaseEach, Tree, TreePath,
 };
 pub use postgres::{
     MigrationReport, PostgresBackend, PostgresSettings, Repository, SchemaName, SchemaStatus,

@@ -21,6 +21,8 @@ view held
     held_since timestamp with time zone
     captured_since timestamp with time zone
     expires_at timestamp with time zone
+    lock_parents boolean
+    lock_children boolean
     held_for interval  -- Age of the hold.
     time_left interval  -- Time until the rule ends the hold; null if no time does.
 
@@ -43,6 +45,8 @@ view hold
     fencing_token bigint
     held_since timestamp with time zone
     expires_at timestamp with time zone
+    lock_parents boolean
+    lock_children boolean
 
 type hold_outcome
     outcome text
@@ -63,6 +67,8 @@ type hold_outcome
     fencing_token bigint
     held_since timestamp with time zone
     expires_at timestamp with time zone
+    lock_parents boolean
+    lock_children boolean
     observed_at timestamp with time zone
     evicted_owner_session text
     evicted_owner_name text
@@ -92,6 +98,8 @@ table mutex_model with (fillfactor=70)
     fencing_token bigint not null default pgmutex.next_fencing_token()  -- Larger for each later capture of the mutex; a refresh keeps it.
     permit integer not null default 0  -- 0: the hold is exclusive. Else it is shared, and this is the number of its permit.
     permits integer  -- How many may share the mutex while this hold lasts, itself included; null: any number.
+    lock_parents boolean not null default false  -- For a path of a tree: whether nobody may capture a path above it. False for plain mutexes.
+    lock_children boolean not null default false  -- For a path of a tree: whether nobody may capture a path below it. False for plain mutexes.
     held_since timestamp with time zone not null default clock_timestamp()  -- Database time at which this hold began; refreshes leave it.
     expires_at timestamp with time zone generated as pgmutex.rule_ends_at(auto_release_rule, auto_release_config, captured_since)  -- When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.
 
@@ -112,6 +120,8 @@ table mutex_waiter
     listener bigint  -- The process that is to be told; null: the waiter asks by itself.
     queued_since timestamp with time zone not null  -- When it joined the line.
     seen_at timestamp with time zone not null  -- When it last asked.
+    lock_parents boolean not null default false  -- For a path of a tree: whether the hold will lock the paths above it.
+    lock_children boolean not null default false  -- For a path of a tree: whether the hold will lock the paths below it.
 
 table refinery_schema_history
   -- The migrations applied to this schema, kept by refinery.
@@ -140,7 +150,7 @@ view waiting
     owner_id text
     owner_login text
     owner_name text
-    behind_owner_session text collate "C"  -- Who is directly before it: the waiter ahead, or for the first one the holder (one of them, if they are several).
+    behind_owner_session text collate "C"  -- Who is directly before it: the waiter ahead, or for the first one the holder (one of them, if they are several), at a path perhaps one above or below.
     behind_owner_name text
     queued_since timestamp with time zone
     waiting_for interval  -- How long it has been waiting.
@@ -148,6 +158,8 @@ view waiting
     while_holding bigint[]
     listener bigint
     seen_at timestamp with time zone  -- When the waiter, or its process, last asked.
+    lock_parents boolean
+    lock_children boolean
 
 -- constraints ---
 
@@ -156,6 +168,8 @@ pgmutex.mutex_listener: mutex_listener_pkey PRIMARY KEY (listener)
 pgmutex.mutex_model: auto_release_config_at_most_1600_bytes CHECK ((octet_length(auto_release_config) <= 1600))
 
 pgmutex.mutex_model: auto_release_rule_at_most_400_bytes CHECK ((octet_length(auto_release_rule) <= 400))
+
+pgmutex.mutex_model: lock_parents_and_lock_children_go_with_a_path CHECK ((((NOT lock_parents) AND (NOT lock_children)) OR (("left"(mutex_id, 1) = '/'::text) AND ("right"(mutex_id, 1) = '/'::text))))
 
 pgmutex.mutex_model: mutex_group_at_most_400_bytes CHECK ((octet_length(mutex_group) <= 400))
 
@@ -196,6 +210,8 @@ pgmutex.token_generation: token_generation_pkey PRIMARY KEY (only_row)
 -- indexes ---
 
 CREATE UNIQUE INDEX mutex_listener_pkey ON pgmutex.mutex_listener USING btree (listener)
+
+CREATE INDEX mutex_model_lock_parents ON pgmutex.mutex_model USING btree (mutex_group, mutex_mode, mutex_id) WHERE lock_parents
 
 CREATE INDEX mutex_model_owner_session ON pgmutex.mutex_model USING btree (owner_session)
 
@@ -239,6 +255,8 @@ held as
     held_since,
     captured_since,
     expires_at,
+    lock_parents,
+    lock_children,
         CASE
             WHEN isfinite(held_since) THEN (clock_timestamp() - held_since)
             ELSE NULL::interval
@@ -272,7 +290,9 @@ hold as
     status_data,
     fencing_token,
     held_since,
-    expires_at
+    expires_at,
+    lock_parents,
+    lock_children
    FROM pgmutex.mutex_model;
 
 waiting as
@@ -294,14 +314,34 @@ waiting as
     w.ticket,
     w.while_holding,
     w.listener,
-    GREATEST(w.seen_at, l.seen_at) AS seen_at
+    GREATEST(w.seen_at, l.seen_at) AS seen_at,
+    w.lock_parents,
+    w.lock_children
    FROM ((pgmutex.mutex_waiter w
      LEFT JOIN pgmutex.mutex_listener l ON ((l.listener = w.listener)))
-     LEFT JOIN LATERAL ( SELECT h.owner_session,
-            h.owner_name
-           FROM pgmutex.held h
-          WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (h.mutex_id = w.mutex_id))
-          ORDER BY h.permit
+     LEFT JOIN LATERAL ( SELECT other.owner_session,
+            other.owner_name
+           FROM ( SELECT 1 AS comes,
+                    (h.permit)::bigint AS rank,
+                    h.owner_session,
+                    h.owner_name
+                   FROM pgmutex.held h
+                  WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (h.mutex_id = w.mutex_id))
+                UNION ALL
+                 SELECT 2,
+                    h.permit,
+                    h.owner_session,
+                    h.owner_name
+                   FROM pgmutex.held h
+                  WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND ((h.lock_children AND (h.mutex_id <> w.mutex_id) AND starts_with(w.mutex_id, h.mutex_id)) OR (h.lock_parents AND (h.mutex_id > w.mutex_id) AND (h.mutex_id < ("left"(w.mutex_id, '-1'::integer) || '0'::text)))) AND (h.owner_session <> w.owner_session) AND ((h.permit = 0) OR (w.access = 'exclusive'::text)))
+                UNION ALL
+                 SELECT 3,
+                    before.ticket,
+                    before.owner_session,
+                    before.owner_name
+                   FROM pgmutex.mutex_waiter before
+                  WHERE ((before.mutex_group = w.mutex_group) AND (before.mutex_mode = w.mutex_mode) AND (before.ticket < w.ticket) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND (before.mutex_id ~~ '/%'::text) AND (before.mutex_id ~~ '%/'::text) AND (before.mutex_id <> w.mutex_id) AND ((starts_with(w.mutex_id, before.mutex_id) AND (before.lock_children OR w.lock_parents)) OR (starts_with(before.mutex_id, w.mutex_id) AND (before.lock_parents OR w.lock_children))) AND (before.owner_session <> w.owner_session) AND ((before.access = 'exclusive'::text) OR (w.access = 'exclusive'::text)))) other
+          ORDER BY other.comes, other.rank
          LIMIT 1) holder ON (true))
   WINDOW line AS (PARTITION BY w.mutex_group, w.mutex_mode, w.mutex_id ORDER BY w.ticket);
 
@@ -374,8 +414,8 @@ begin
 end
 $function$
 
--- Captures a mutex for owner_session, or refreshes the hold that session has. Outcome: captured, refreshed, evicted (captured; a hold that was over made way) or busy, then the row is the holder's. access shared lets others share it, permits says how many at most (the smallest number that one of them says counts); an own hold is changed from exclusive to shared, and back if nobody else shares it. With wait => true a busy mutex gives queued: the caller is in line, and gets the mutex by asking again, in its turn, as it must at least every 15 seconds, each time in a transaction of its own. Without a rule a new hold gets timeout 300 and a refresh keeps the rule it has. An empty status_data leaves the old one.
-CREATE OR REPLACE FUNCTION pgmutex.capture(mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text DEFAULT ''::text, owner_id text DEFAULT ''::text, owner_login text DEFAULT ''::text, owner_name text DEFAULT ''::text, auto_release_rule text DEFAULT NULL::text, auto_release_config text DEFAULT NULL::text, status_data text DEFAULT NULL::text, access text DEFAULT 'exclusive'::text, permits integer DEFAULT NULL::integer, wait boolean DEFAULT false, listener bigint DEFAULT NULL::bigint, while_holding bigint[] DEFAULT NULL::bigint[])
+-- Captures a mutex for owner_session, or refreshes the hold that session has. Outcome: captured, refreshed, evicted (captured; a hold that was over made way) or busy, then the row is the holder's. access shared lets others share it, permits says how many at most (the smallest number that one of them says counts); an own hold is changed from exclusive to shared, and back if nobody else shares it. With wait => true a busy mutex gives queued: the caller is in line, and gets the mutex by asking again, in its turn, as it must at least every 15 seconds, each time in a transaction of its own. Without a rule a new hold gets timeout 300 and a refresh keeps the rule it has. An empty status_data leaves the old one. A mutex_id that begins and ends with a slash is a path of a tree: it is busy also while a path above it is held with lock_children, or one below it with lock_parents, by another owner; the row of a busy answer is that hold then. A refresh keeps permits, lock_parents and lock_children as they were.
+CREATE OR REPLACE FUNCTION pgmutex.capture(mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text DEFAULT ''::text, owner_id text DEFAULT ''::text, owner_login text DEFAULT ''::text, owner_name text DEFAULT ''::text, auto_release_rule text DEFAULT NULL::text, auto_release_config text DEFAULT NULL::text, status_data text DEFAULT NULL::text, access text DEFAULT 'exclusive'::text, permits integer DEFAULT NULL::integer, wait boolean DEFAULT false, listener bigint DEFAULT NULL::bigint, while_holding bigint[] DEFAULT NULL::bigint[], lock_parents boolean DEFAULT false, lock_children boolean DEFAULT false)
  RETURNS pgmutex.hold_outcome
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -397,11 +437,21 @@ declare
     others       integer;
     strictest    integer;
     ahead        bigint;
+    ahead_at     text;
     own_ticket   bigint;
+    at_path      boolean := is_path(capture.mutex_id);
+    blocker_id     text;
+    blocker_permit integer;
+    over_session   text;
+    over_name      text;
+    over_token     bigint;
+    freed          text;
+    freed_from     text;  -- the uppermost path where something was in the way that was over
     has_waited   boolean := false;
 begin
     perform check_call(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session);
     perform check_access(capture.access, capture.permits);
+    perform check_reach(capture.mutex_id, capture.lock_parents, capture.lock_children);
     perform check_rule(rule, config);
     perform check_text('owner_host', capture.owner_host, 1600);
     perform check_text('owner_id', capture.owner_id, 400);
@@ -409,7 +459,7 @@ begin
     perform check_text('owner_name', capture.owner_name, 400);
     perform check_text('status_data', capture.status_data, 65536);
 
-    perform pg_advisory_xact_lock(mutex_key(capture.mutex_group, capture.mutex_mode, capture.mutex_id));
+    perform lock_mutex(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
 
     -- Comes round again only if a program that does not take the lock changed a row between two of these statements.
     for attempt in 1..100 loop
@@ -418,12 +468,14 @@ begin
         -- refused try leaves no trace, not even in the sequence.
         insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
                           owner_session, owner_host, owner_id, owner_login, owner_name,
-                          auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since)
+                          auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
+                          lock_parents, lock_children)
         select capture.mutex_group, capture.mutex_mode, capture.mutex_id, wants_permit, capture.permits,
                capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
                coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
-               rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at
-        where not exists (select from hold h
+               rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at, false, false
+        where not at_path
+          and not exists (select from hold h
                           where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id)
           and not exists (select from mutex_waiter w
                           where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id)
@@ -482,14 +534,28 @@ begin
                 returning 'refreshed', h.*, h.captured_since, null, null, null, null
                 into answer;
                 continue when not found;
-                if evicted.fencing_token is not null then
-                    perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+                if evicted.fencing_token is not null or freed_from is not null then
+                    perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
                 end if;
                 exit;
-            elsif own.permit > 0 and others > 0 then
+            end if;
+            if own.permit > 0 and others = 0 and at_path then
+                select i.blocker_id, i.blocker_permit, i.freed, i.evicted_owner_session, i.evicted_owner_name, i.evicted_fencing_token
+                into blocker_id, blocker_permit, freed, over_session, over_name, over_token
+                from hold_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session, 'exclusive', true) i;
+                freed_from := least(freed_from, freed collate "C");
+                if blocker_id is not null then
+                    select h.* into other from hold h
+                    where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = blocker_id
+                      and h.permit = blocker_permit;
+                    continue when not found;
+                    others := 1;
+                end if;
+            end if;
+            if own.permit > 0 and others > 0 then
                 -- To have it alone needs to be alone. Waiting for that would end badly as soon as two of the holders did.
-                if evicted.fencing_token is not null then
-                    perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+                if evicted.fencing_token is not null or freed_from is not null then
+                    perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
                 end if;
                 select 'busy', other.*, decided_at, null, null, null, null into answer;
                 return answer;
@@ -503,8 +569,8 @@ begin
             for update skip locked;
             if not found then
                 if has_waited then
-                    if evicted.fencing_token is not null then
-                        perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+                    if evicted.fencing_token is not null or freed_from is not null then
+                        perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
                     end if;
                     select 'busy', own.*, decided_at, null, null, null, null into answer;
                     return answer;
@@ -527,8 +593,8 @@ begin
             returning case when wants_permit = 0 then 'captured' else 'refreshed' end, h.*, decided_at, null, null, null, null
             into answer;
             continue when not found;
-            if wants_permit > 0 then
-                perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+            if wants_permit > 0 or freed_from is not null then
+                perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
             end if;
             exit;
         end if;
@@ -538,6 +604,31 @@ begin
           and w.owner_session = capture.owner_session;
         -- First come, first served: whoever came before must have been served, or be gone.
         ahead := first_in_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket);
+        ahead_at := capture.mutex_id;
+
+        -- There may be room at a path itself, and something above or below it in the way.
+        if at_path and ahead is null and (others = 0 or wants_permit > 0 and other.permit > 0) then
+            select i.blocker_id, i.blocker_permit, i.freed, i.evicted_owner_session, i.evicted_owner_name, i.evicted_fencing_token
+            into blocker_id, blocker_permit, freed, over_session, over_name, over_token
+            from hold_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session, capture.access, true) i;
+            freed_from := least(freed_from, freed collate "C");
+            if over_token is not null and evicted.fencing_token is null then
+                evicted.fencing_token := over_token;
+                evicted.owner_session := over_session;
+                evicted.owner_name := over_name;
+            end if;
+            if blocker_id is not null then
+                select h.* into other from hold h
+                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = blocker_id
+                  and h.permit = blocker_permit;
+                continue when not found;
+                ahead := 0;
+            else
+                select i.waiter_id, i.waiter_ticket into ahead_at, ahead
+                from waiter_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket, capture.owner_session,
+                                       capture.access, capture.lock_parents, capture.lock_children) i;
+            end if;
+        end if;
 
         if ahead is null
            and (others = 0
@@ -552,11 +643,13 @@ begin
             end if;
             insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
                               owner_session, owner_host, owner_id, owner_login, owner_name,
-                              auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since)
+                              auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
+                          lock_parents, lock_children)
             values (capture.mutex_group, capture.mutex_mode, capture.mutex_id, wants_permit, capture.permits,
                     capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
                     coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
-                    rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at)
+                    rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at,
+                    capture.lock_parents, capture.lock_children)
             on conflict do nothing
             returning case when evicted.fencing_token is null then 'captured' else 'evicted' end, hold.*, decided_at,
                       evicted.owner_session, evicted.owner_name, evicted.fencing_token, null
@@ -566,8 +659,10 @@ begin
                 delete from mutex_waiter w
                 where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
                   and w.ticket = own_ticket;
-                -- The next one may be able to share it.
-                perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+            end if;
+            if own_ticket is not null or freed_from is not null or at_path and evicted.fencing_token is not null then
+                -- The next one may be able to share it, or waits at another path.
+                perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
             end if;
             exit;
         end if;
@@ -578,21 +673,25 @@ begin
             -- Free, but for the one that is about to capture it: the answer shows it as it will be, without a token.
             select 'busy', w.mutex_group, w.mutex_mode, w.mutex_id, case when w.access = 'shared' then 1 else 0 end, w.permits,
                    w.owner_session, w.owner_host, w.owner_id, w.owner_login, w.owner_name,
-                   '', '', w.queued_since, null, 0, w.queued_since, null, decided_at, null, null, null, null
+                   '', '', w.queued_since, null, 0, w.queued_since, null, w.lock_parents, w.lock_children,
+                   decided_at, null, null, null, null
             into answer from mutex_waiter w
-            where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
+            where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = ahead_at
               and w.ticket = ahead;
+            -- It has left since, at a path where only its own call needs the lock.
+            continue when not found;
         end if;
         if capture.wait then
             answer.ticket := join_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, null, capture.access, capture.permits,
                                        capture.owner_session, capture.owner_host, capture.owner_id, capture.owner_login, capture.owner_name,
-                                       capture.while_holding, capture.listener);
+                                       capture.while_holding, capture.listener, capture.lock_parents, capture.lock_children);
             perform refuse_deadlock(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.access, capture.permits,
-                                    capture.owner_session, answer.ticket, capture.while_holding);
+                                    capture.owner_session, answer.ticket, capture.while_holding,
+                                    capture.lock_parents, capture.lock_children);
             answer.outcome := 'queued';
         end if;
-        if evicted.fencing_token is not null then
-            perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+        if evicted.fencing_token is not null or freed_from is not null then
+            perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
         end if;
         return answer;
     end loop;
@@ -628,10 +727,11 @@ declare
     answers   hold_outcome[] := '{}';
     blockers  hold_outcome[] := '{}';
     place     bigint;
+    would_be_alone boolean := false;
 begin
     completed := check_requests(capture_all.requests, capture_all.defaults, array[
         'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'owner_host', 'owner_id', 'owner_login', 'owner_name',
-        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits']);
+        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits', 'lock_parents', 'lock_children']);
     if (select count(distinct r.value ->> 'owner_session') from jsonb_array_elements(completed) r) > 1 then
         perform refuse_input('all requests must be for one owner_session');
     elsif exists (select from jsonb_array_elements(completed) r
@@ -645,15 +745,22 @@ begin
         for request in
             select r.* from jsonb_to_recordset(completed) r (
                 mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
-                owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer)
+                owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer,
+            lock_parents boolean, lock_children boolean)
         loop
             answer := capture(
                 coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), request.owner_session,
                 request.owner_host, request.owner_id, request.owner_login, request.owner_name,
                 request.auto_release_rule, request.auto_release_config, request.status_data,
-                coalesce(request.access, 'exclusive'), request.permits);
+                coalesce(request.access, 'exclusive'), request.permits,
+                lock_parents => coalesce(request.lock_parents, false), lock_children => coalesce(request.lock_children, false));
             if answer.outcome = 'busy' then
                 blockers := blockers || answer;
+                would_be_alone := would_be_alone or exists (
+                    select from hold h
+                    where h.mutex_group = coalesce(request.mutex_group, '') and h.mutex_mode = coalesce(request.mutex_mode, '')
+                      and h.mutex_id = coalesce(request.mutex_id, '') and h.owner_session = request.owner_session
+                      and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()));
             else
                 answers := answers || answer;
             end if;
@@ -671,11 +778,7 @@ begin
 
     -- One ticket, with a place in every line: whoever has the smallest ticket of all is first wherever it stands, so no two who
     -- wait for several can wait for each other. As in capture, nobody waits to have alone what it shares.
-    if capture_all.wait
-       and not exists (select from unnest(blockers) b
-                       join hold h on h.mutex_group = b.mutex_group and h.mutex_mode = b.mutex_mode and h.mutex_id = b.mutex_id
-                       where h.owner_session = completed -> 0 ->> 'owner_session'
-                         and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())) then
+    if capture_all.wait and not would_be_alone then
         -- What it holds already it does not wait for.
         select jsonb_agg(r.value) into wanted from jsonb_array_elements(completed) r
         where not exists (select from hold h
@@ -692,21 +795,24 @@ begin
         for request in
             select r.* from jsonb_to_recordset(wanted) r (
                 mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
-                owner_name text, access text, permits integer)
+                owner_name text, access text, permits integer, lock_parents boolean, lock_children boolean)
         loop
             perform join_line(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), place,
                               coalesce(request.access, 'exclusive'), request.permits,
                               request.owner_session, request.owner_host, request.owner_id, request.owner_login, request.owner_name,
-                              capture_all.while_holding, capture_all.listener);
+                              capture_all.while_holding, capture_all.listener,
+                              coalesce(request.lock_parents, false), coalesce(request.lock_children, false));
         end loop;
         -- Only now: a circle may go through any of these places.
         for request in
             select r.* from jsonb_to_recordset(wanted) r (
-                mutex_group text, mutex_mode text, mutex_id text, owner_session text, access text, permits integer)
+                mutex_group text, mutex_mode text, mutex_id text, owner_session text, access text, permits integer,
+                lock_parents boolean, lock_children boolean)
         loop
             perform refuse_deadlock(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''),
                                     coalesce(request.access, 'exclusive'), request.permits, request.owner_session, place,
-                                    capture_all.while_holding);
+                                    capture_all.while_holding,
+                                    coalesce(request.lock_parents, false), coalesce(request.lock_children, false));
         end loop;
     end if;
     foreach answer in array blockers loop
@@ -734,18 +840,20 @@ declare
 begin
     completed := check_requests(capture_each.requests, capture_each.defaults, array[
         'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'owner_host', 'owner_id', 'owner_login', 'owner_name',
-        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits']);
+        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits', 'lock_parents', 'lock_children']);
     perform lock_mutexes(completed);
     for request in
         select r.* from jsonb_to_recordset(completed) r (
             mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
-            owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer)
+            owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer,
+            lock_parents boolean, lock_children boolean)
     loop
         return next capture(
             coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), request.owner_session,
             request.owner_host, request.owner_id, request.owner_login, request.owner_name,
             request.auto_release_rule, request.auto_release_config, request.status_data,
-            coalesce(request.access, 'exclusive'), request.permits);
+            coalesce(request.access, 'exclusive'), request.permits,
+            lock_parents => coalesce(request.lock_parents, false), lock_children => coalesce(request.lock_children, false));
     end loop;
 end
 $function$
@@ -788,6 +896,34 @@ begin
     perform check_text('mutex_mode', mutex_mode, 400);
     perform check_text('mutex_id', mutex_id, 1600);
     perform check_text('owner_session', owner_session, 400);
+    perform check_path(mutex_id);
+end
+$function$
+
+-- Raises PM003 if a path is too deep.
+CREATE OR REPLACE FUNCTION pgmutex.check_path(mutex_id text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    -- Each level takes an entry of the server's lock table until the commit.
+    if is_path(mutex_id) and length(mutex_id) - length(replace(mutex_id, '/', '')) > 101 then
+        perform refuse_input('mutex_id is a path of more than 100 levels');
+    end if;
+end
+$function$
+
+-- Raises PM003 if what is no path is to lock what is above or below it.
+CREATE OR REPLACE FUNCTION pgmutex.check_reach(mutex_id text, lock_parents boolean, lock_children boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if lock_parents is null or lock_children is null then
+        perform refuse_input('lock_parents and lock_children must not be null');
+    elsif (lock_parents or lock_children) and not is_path(mutex_id) then
+        perform refuse_input('lock_parents and lock_children go with a mutex_id that is a path: it begins and ends with a slash');
+    end if;
 end
 $function$
 
@@ -873,7 +1009,7 @@ end
 $function$
 
 -- If waiting for this mutex could never end, because its holders wait, directly or not, for the one who asks: the circle, in words. A circle of more than 64 is not found.
-CREATE OR REPLACE FUNCTION pgmutex.circle_of_waiting(mutex_group text, mutex_mode text, mutex_id text, access text, permits integer, before_ticket bigint, owner_session text, own_ticket bigint, while_holding bigint[], passed bigint[], INOUT cleared bigint[], OUT circle text)
+CREATE OR REPLACE FUNCTION pgmutex.circle_of_waiting(mutex_group text, mutex_mode text, mutex_id text, access text, permits integer, before_ticket bigint, lock_parents boolean, lock_children boolean, waiter_session text, owner_session text, own_ticket bigint, while_holding bigint[], passed bigint[], INOUT cleared bigint[], OUT circle text)
  RETURNS record
  LANGUAGE plpgsql
 AS $function$
@@ -901,28 +1037,49 @@ declare
     waits_access    text;
     waits_permits   integer;
     waits_ticket    bigint;
+    waits_parents   boolean;
+    waits_children  boolean;
+    waits_session   text;
     rest            text;
+    line_owners     text[];
+    hold_path       text;
     stuck           integer;
     found_here      text;
     found_in_line   text;
 begin
-    for line_group, line_mode, line_id, before, behind, needs_it_alone, strictest in
-        with recursive line (mutex_group, mutex_mode, mutex_id, ticket, access, permits, behind) as (
+    for line_group, line_mode, line_id, before, behind, needs_it_alone, strictest, line_owners in
+        with recursive line (mutex_group, mutex_mode, mutex_id, ticket, access, permits, lock_parents, lock_children, owner_session, behind) as (
             select circle_of_waiting.mutex_group collate "C", circle_of_waiting.mutex_mode collate "C", circle_of_waiting.mutex_id collate "C",
-                   circle_of_waiting.before_ticket, circle_of_waiting.access, circle_of_waiting.permits, null::text collate "C"
+                   circle_of_waiting.before_ticket, circle_of_waiting.access, circle_of_waiting.permits,
+                   circle_of_waiting.lock_parents, circle_of_waiting.lock_children,
+                   circle_of_waiting.waiter_session collate "C", null::text collate "C"
             union
-            select other.mutex_group, other.mutex_mode, other.mutex_id, other.ticket, other.access, other.permits,
-                   coalesce(nullif(w.owner_name, ''), 'session ' || w.owner_session)
+            select next.mutex_group, next.mutex_mode, next.mutex_id, next.ticket, next.access, next.permits,
+                   next.lock_parents, next.lock_children, next.owner_session,
+                   coalesce(nullif(next.owner_name, ''), 'session ' || next.owner_session)
             from line l
-            join mutex_waiter w on w.mutex_group = l.mutex_group and w.mutex_mode = l.mutex_mode and w.mutex_id = l.mutex_id
-             and (l.ticket is null or w.ticket < l.ticket) and w.owner_session <> circle_of_waiting.owner_session
-            join mutex_waiter other on other.owner_session = w.owner_session and other.ticket = w.ticket
-             and (other.mutex_group <> w.mutex_group or other.mutex_mode <> w.mutex_mode or other.mutex_id <> w.mutex_id)
+            cross join lateral (
+                select other.* from mutex_waiter w
+                join mutex_waiter other on other.owner_session = w.owner_session and other.ticket = w.ticket
+                 and (other.mutex_group <> w.mutex_group or other.mutex_mode <> w.mutex_mode or other.mutex_id <> w.mutex_id)
+                where w.mutex_group = l.mutex_group and w.mutex_mode = l.mutex_mode and w.mutex_id = l.mutex_id
+                  and (l.ticket is null or w.ticket < l.ticket)
+                union all
+                -- Those before it at paths above and below.
+                select w.* from mutex_waiter w
+                where is_path(l.mutex_id) and w.mutex_group = l.mutex_group and w.mutex_mode = l.mutex_mode
+                  and (l.ticket is null or w.ticket < l.ticket) and w.owner_session <> l.owner_session
+                  and (w.access = 'exclusive' or l.access = 'exclusive')
+                  and (w.mutex_id = any (paths_above(l.mutex_id)) and (w.lock_children or l.lock_parents)
+                       or w.mutex_id > l.mutex_id and w.mutex_id < end_of_path(l.mutex_id) and is_path(w.mutex_id)
+                          and (w.lock_parents or l.lock_children))
+            ) next
             -- Of the other place: it is the same waiter, and few have one.
-            where not waiter_is_gone(other.listener, other.seen_at)
+            where next.owner_session <> circle_of_waiting.owner_session and not waiter_is_gone(next.listener, next.seen_at)
         )
         select l.mutex_group, l.mutex_mode, l.mutex_id, nullif(max(coalesce(l.ticket, 9223372036854775807)), 9223372036854775807),
-               case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits)
+               case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits),
+               array_agg(l.owner_session)
         from line l
         group by l.mutex_group, l.mutex_mode, l.mutex_id
         order by bool_or(l.behind is null) desc
@@ -930,30 +1087,46 @@ begin
         stuck := 0;
         found_in_line := null;
 
-        for token, holder, described, holds_permit, holds_permits in
-            select h.fencing_token, h.owner_session, coalesce(nullif(h.owner_name, ''), 'session ' || h.owner_session), h.permit, h.permits
+        for token, holder, described, holds_permit, holds_permits, hold_path in
+            select h.fencing_token, h.owner_session, coalesce(nullif(h.owner_name, ''), 'session ' || h.owner_session), h.permit, h.permits, null
             from hold h
             where h.mutex_group = line_group and h.mutex_mode = line_mode and h.mutex_id = line_id
               and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is)
-            order by h.permit
+            union all
+            -- At paths above and below only those who wait can be stuck.
+            select h.fencing_token, h.owner_session,
+                   format('%s (%s)', coalesce(nullif(h.owner_name, ''), 'session ' || h.owner_session), h.mutex_id), h.permit, h.permits, h.mutex_id
+            from hold h
+            where is_path(line_id) and h.mutex_group = line_group and h.mutex_mode = line_mode and h.owner_session <> all (line_owners)
+              and (h.mutex_id = any (paths_above(line_id)) and h.lock_children
+                   or h.mutex_id > line_id and h.mutex_id < end_of_path(line_id) and h.lock_parents)
+              and (h.permit = 0 or needs_it_alone)
+              and (h.owner_session = circle_of_waiting.owner_session or h.fencing_token = any (circle_of_waiting.while_holding)
+                   or exists (select from mutex_waiter w where w.owner_session = h.owner_session)
+                   or exists (select from mutex_waiter w where w.while_holding is not null and w.while_holding @> array[h.fencing_token]))
+              and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is)
+            order by 6 nulls first, 4
         loop
             found_here := null;
             if holder = circle_of_waiting.owner_session or token = any (circle_of_waiting.while_holding) then
-                found_here := ', which the one who asks holds';
+                found_here := case when hold_path is null then ', which the one who asks holds'
+                                   else format(', of which the one who asks holds %s', hold_path) end;
             elsif token = any (circle_of_waiting.passed) then
                 found_here := '';
             elsif token <> all (cleared) and cardinality(circle_of_waiting.passed) < 64 then
-                for waits_group, waits_mode, waits_id, waits_access, waits_permits, waits_ticket in
-                    select w.mutex_group, w.mutex_mode, w.mutex_id, w.access, w.permits, w.ticket from mutex_waiter w
+                for waits_group, waits_mode, waits_id, waits_access, waits_permits, waits_ticket, waits_parents, waits_children, waits_session in
+                    select w.mutex_group, w.mutex_mode, w.mutex_id, w.access, w.permits, w.ticket, w.lock_parents, w.lock_children, w.owner_session
+                    from mutex_waiter w
                     where w.owner_session = holder and not waiter_is_gone(w.listener, w.seen_at)
                     union all
-                    select w.mutex_group, w.mutex_mode, w.mutex_id, w.access, w.permits, w.ticket from mutex_waiter w
+                    select w.mutex_group, w.mutex_mode, w.mutex_id, w.access, w.permits, w.ticket, w.lock_parents, w.lock_children, w.owner_session
+                    from mutex_waiter w
                     where w.while_holding is not null and w.while_holding @> array[token] and w.owner_session <> holder
                       and not waiter_is_gone(w.listener, w.seen_at)
                 loop
                     select c.cleared, c.circle into cleared, rest
                     from circle_of_waiting(waits_group, waits_mode, waits_id, waits_access, waits_permits, waits_ticket,
-                                           circle_of_waiting.owner_session, circle_of_waiting.own_ticket,
+                                           waits_parents, waits_children, waits_session, circle_of_waiting.owner_session, circle_of_waiting.own_ticket,
                                            circle_of_waiting.while_holding, circle_of_waiting.passed || token, cleared) c;
                     if rest <> '' then
                         found_here := format(', held by %s, who waits for %s', described, rest);
@@ -967,7 +1140,7 @@ begin
             end if;
             if found_here is not null then
                 stuck := stuck + 1;
-                needs_it_alone := needs_it_alone or holds_permit = 0;
+                needs_it_alone := needs_it_alone or holds_permit = 0 or hold_path is not null;
                 strictest := least(strictest, holds_permits);
                 found_in_line := coalesce(nullif(found_in_line, ''), found_here);
             end if;
@@ -987,7 +1160,12 @@ begin
         end if;
         if found_in_line is null
            and exists (select from mutex_waiter w
-                       where w.mutex_group = line_group and w.mutex_mode = line_mode and w.mutex_id = line_id
+                       where w.mutex_group = line_group and w.mutex_mode = line_mode
+                         and (w.mutex_id = line_id
+                              or is_path(line_id) and is_path(w.mutex_id)
+                                 and (w.mutex_id = any (paths_above(line_id)) and w.lock_children
+                                      or w.mutex_id > line_id and w.mutex_id < end_of_path(line_id) and w.lock_parents)
+                                 and (w.access = 'exclusive' or needs_it_alone))
                          and w.owner_session = circle_of_waiting.owner_session and w.ticket = circle_of_waiting.own_ticket
                          and w.ticket < before) then
             found_in_line := ', where the one who asks is before it';
@@ -1003,8 +1181,8 @@ begin
 end
 $function$
 
--- Whether the holds of a mutex would leave room for one more, as things look now.
-CREATE OR REPLACE FUNCTION pgmutex.could_be_captured(mutex_group text, mutex_mode text, mutex_id text, access text, permits integer)
+-- Whether the first waiter of a mutex would be let in, as things look now.
+CREATE OR REPLACE FUNCTION pgmutex.could_be_captured(mutex_group text, mutex_mode text, mutex_id text, ticket bigint, access text, permits integer, owner_session text, lock_parents boolean, lock_children boolean)
  RETURNS boolean
  LANGUAGE plpgsql
 AS $function$
@@ -1014,15 +1192,28 @@ declare
     holders  bigint;
     strictest integer;
     one_is_exclusive boolean;
+    blocker  text;
 begin
     select count(*), min(h.permits), coalesce(bool_or(h.permit = 0), false) into holders, strictest, one_is_exclusive from hold h
     where h.mutex_group = could_be_captured.mutex_group and h.mutex_mode = could_be_captured.mutex_mode
       and h.mutex_id = could_be_captured.mutex_id
       and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is);
-    if could_be_captured.access = 'exclusive' then
-        return holders = 0;
+    if could_be_captured.access = 'exclusive' and holders > 0
+       or one_is_exclusive or holders >= coalesce(least(strictest, could_be_captured.permits), holders + 1) then
+        return false;
+    elsif not is_path(could_be_captured.mutex_id) then
+        return true;
     end if;
-    return not one_is_exclusive and holders < coalesce(least(strictest, could_be_captured.permits), holders + 1);
+    select i.blocker_id into blocker
+    from hold_in_the_way(could_be_captured.mutex_group, could_be_captured.mutex_mode, could_be_captured.mutex_id,
+                         could_be_captured.owner_session, could_be_captured.access, false) i;
+    if blocker is null then
+        select i.waiter_id into blocker
+        from waiter_in_the_way(could_be_captured.mutex_group, could_be_captured.mutex_mode, could_be_captured.mutex_id,
+                               could_be_captured.ticket, could_be_captured.owner_session, could_be_captured.access,
+                               could_be_captured.lock_parents, could_be_captured.lock_children) i;
+    end if;
+    return blocker is null;
 end
 $function$
 
@@ -1049,6 +1240,13 @@ begin
     return (current_generation << 40) + nextval('fencing_token_sequence');
 end
 $function$
+
+-- Where the range of all that begins with a path ends.
+CREATE OR REPLACE FUNCTION pgmutex.end_of_path(mutex_id text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select left(mutex_id, -1) || '0' $function$
 
 -- Raises the generation of fencing tokens if this is not the server that gave the last ones. Clients call it when they connect and migrate.
 CREATE OR REPLACE FUNCTION pgmutex.ensure_generation()
@@ -1096,6 +1294,38 @@ begin
         perform refuse_input('fencing_token must not be null: it says which hold was judged');
     end if;
     return remove_hold(evict.mutex_group, evict.mutex_mode, evict.mutex_id, evict.fencing_token, true);
+end
+$function$
+
+-- Removes a hold that is over, as it was seen; false if it stays, because it was refreshed or a write behind its fence is under way.
+CREATE OR REPLACE FUNCTION pgmutex.evict_hold(mutex_group text, mutex_mode text, mutex_id text, permit integer, fencing_token bigint, captured_since timestamp with time zone, is_above boolean)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+begin
+    for attempt in 1..2 loop
+        perform 1 from hold h
+        where h.mutex_group = evict_hold.mutex_group and h.mutex_mode = evict_hold.mutex_mode and h.mutex_id = evict_hold.mutex_id
+          and h.permit = evict_hold.permit and h.fencing_token = evict_hold.fencing_token
+          and h.captured_since = evict_hold.captured_since  -- not refreshed since
+        for update skip locked;
+        if found then
+            delete from hold h
+            where h.mutex_group = evict_hold.mutex_group and h.mutex_mode = evict_hold.mutex_mode and h.mutex_id = evict_hold.mutex_id
+              and h.permit = evict_hold.permit;
+            return found;
+        end if;
+        exit when attempt = 2 or not evict_hold.is_above;
+        perform 1 from hold h
+        where h.mutex_group = evict_hold.mutex_group and h.mutex_mode = evict_hold.mutex_mode and h.mutex_id = evict_hold.mutex_id
+          and h.permit = evict_hold.permit and h.fencing_token = evict_hold.fencing_token
+        for no key update;
+        if not found then
+            return true;
+        end if;
+    end loop;
+    return false;
 end
 $function$
 
@@ -1193,6 +1423,80 @@ begin
 end
 $function$
 
+-- The first hold above a path that locks its children, or below it that locks its parents.
+CREATE OR REPLACE FUNCTION pgmutex.hold_in_the_way(mutex_group text, mutex_mode text, mutex_id text, owner_session text, access text, evict boolean, OUT blocker_id text, OUT blocker_permit integer, OUT blocker_ends_at timestamp with time zone, OUT blocker_rule text, OUT freed text, OUT evicted_owner_session text, OUT evicted_owner_name text, OUT evicted_fencing_token bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    now_is  timestamptz := clock_timestamp();
+    above   text;
+    current record;
+begin
+    foreach above in array paths_above(hold_in_the_way.mutex_id) loop
+        for current in
+            select h.permit, h.fencing_token, h.captured_since, h.owner_session, h.owner_name,
+                   h.auto_release_rule, h.auto_release_config, h.expires_at
+            from hold h
+            where h.mutex_group = hold_in_the_way.mutex_group and h.mutex_mode = hold_in_the_way.mutex_mode and h.mutex_id = above
+              and h.lock_children and h.owner_session <> hold_in_the_way.owner_session
+              and (h.permit = 0 or hold_in_the_way.access = 'exclusive')
+            order by h.permit
+        loop
+            if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, now_is) then
+                continue when not hold_in_the_way.evict;
+                if evict_hold(hold_in_the_way.mutex_group, hold_in_the_way.mutex_mode, above, current.permit, current.fencing_token,
+                              current.captured_since, true) then
+                    if freed is null then
+                        freed := above;
+                        evicted_owner_session := current.owner_session;
+                        evicted_owner_name := current.owner_name;
+                        evicted_fencing_token := current.fencing_token;
+                    end if;
+                    continue;
+                end if;
+            end if;
+            blocker_id := above;
+            blocker_permit := current.permit;
+            blocker_ends_at := current.expires_at;
+            blocker_rule := current.auto_release_rule;
+            return;
+        end loop;
+    end loop;
+
+    for current in
+        select h.mutex_id, h.permit, h.fencing_token, h.captured_since, h.owner_session, h.owner_name,
+               h.auto_release_rule, h.auto_release_config, h.expires_at
+        from hold h
+        where h.mutex_group = hold_in_the_way.mutex_group and h.mutex_mode = hold_in_the_way.mutex_mode
+          and h.mutex_id > hold_in_the_way.mutex_id and h.mutex_id < end_of_path(hold_in_the_way.mutex_id)
+          and h.lock_parents and h.owner_session <> hold_in_the_way.owner_session
+          and (h.permit = 0 or hold_in_the_way.access = 'exclusive')
+        order by h.mutex_id
+    loop
+        if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, now_is) then
+            continue when not hold_in_the_way.evict;
+            if evict_hold(hold_in_the_way.mutex_group, hold_in_the_way.mutex_mode, current.mutex_id, current.permit, current.fencing_token,
+                          current.captured_since, false) then
+                if freed is null then
+                    freed := hold_in_the_way.mutex_id;
+                    evicted_owner_session := current.owner_session;
+                    evicted_owner_name := current.owner_name;
+                    evicted_fencing_token := current.fencing_token;
+                end if;
+                continue;
+            end if;
+        end if;
+        blocker_id := current.mutex_id;
+        blocker_permit := current.permit;
+        blocker_ends_at := current.expires_at;
+        blocker_rule := current.auto_release_rule;
+        return;
+    end loop;
+end
+$function$
+
 -- Whether the rule of a hold has ended it.
 CREATE OR REPLACE FUNCTION pgmutex.hold_is_over(rule text, config text, expires_at timestamp with time zone, at_time timestamp with time zone)
  RETURNS boolean
@@ -1208,8 +1512,111 @@ begin
 end
 $function$
 
+-- Whether a capture would be refused, as things look now: outcome free, or busy and the hold in the way, which for a path may be at a path above or below; with token 0 it is one who waits and came before. Unlike request it removes nothing.
+CREATE OR REPLACE FUNCTION pgmutex.holder_in_the_way(mutex_group text, mutex_mode text, mutex_id text, owner_session text, access text DEFAULT 'exclusive'::text, permits integer DEFAULT NULL::integer, lock_parents boolean DEFAULT false, lock_children boolean DEFAULT false)
+ RETURNS pgmutex.hold_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    observed_at    timestamptz := clock_timestamp();
+    current        hold;
+    other          hold;
+    others         integer := 0;
+    strictest      integer := holder_in_the_way.permits;
+    own_ticket     bigint;
+    ahead_at       text := holder_in_the_way.mutex_id;
+    ahead          bigint;
+    blocker_id     text;
+    blocker_permit integer;
+    answer         hold_outcome;
+begin
+    perform check_call(holder_in_the_way.mutex_group, holder_in_the_way.mutex_mode, holder_in_the_way.mutex_id, holder_in_the_way.owner_session);
+    perform check_access(holder_in_the_way.access, holder_in_the_way.permits);
+    perform check_reach(holder_in_the_way.mutex_id, holder_in_the_way.lock_parents, holder_in_the_way.lock_children);
+    answer.outcome := 'free';
+    answer.mutex_group := holder_in_the_way.mutex_group;
+    answer.mutex_mode := holder_in_the_way.mutex_mode;
+    answer.mutex_id := holder_in_the_way.mutex_id;
+    answer.observed_at := observed_at;
+
+    for current in
+        select h.* from hold h
+        where h.mutex_group = holder_in_the_way.mutex_group and h.mutex_mode = holder_in_the_way.mutex_mode
+          and h.mutex_id = holder_in_the_way.mutex_id
+          and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, observed_at)
+        order by h.permit
+    loop
+        if current.owner_session = holder_in_the_way.owner_session then
+            return answer;
+        end if;
+        others := others + 1;
+        strictest := least(strictest, current.permits);
+        if other.fencing_token is null then
+            other := current;
+        end if;
+    end loop;
+    if others = 0 or holder_in_the_way.access = 'shared' and other.permit > 0 and others < coalesce(strictest, others + 1) then
+        select h.blocker_id, h.blocker_permit into blocker_id, blocker_permit
+        from hold_in_the_way(holder_in_the_way.mutex_group, holder_in_the_way.mutex_mode, holder_in_the_way.mutex_id,
+                             holder_in_the_way.owner_session, holder_in_the_way.access, false) h
+        where is_path(holder_in_the_way.mutex_id);
+        if blocker_id is not null then
+            select h.* into other from hold h
+            where h.mutex_group = holder_in_the_way.mutex_group and h.mutex_mode = holder_in_the_way.mutex_mode and h.mutex_id = blocker_id
+              and h.permit = blocker_permit;
+        else
+            other := null;
+        end if;
+    end if;
+    if other.fencing_token is not null then
+        select 'busy', other.*, observed_at, null, null, null, null into answer;
+        return answer;
+    end if;
+
+    select w.ticket into own_ticket from mutex_waiter w
+    where w.mutex_group = holder_in_the_way.mutex_group and w.mutex_mode = holder_in_the_way.mutex_mode
+      and w.mutex_id = holder_in_the_way.mutex_id and w.owner_session = holder_in_the_way.owner_session;
+    select w.ticket into ahead from mutex_waiter w
+    where w.mutex_group = holder_in_the_way.mutex_group and w.mutex_mode = holder_in_the_way.mutex_mode
+      and w.mutex_id = holder_in_the_way.mutex_id and (own_ticket is null or w.ticket < own_ticket)
+      and not waiter_is_gone(w.listener, w.seen_at)
+    order by w.ticket
+    limit 1;
+    if ahead is null and is_path(holder_in_the_way.mutex_id) then
+        select w.waiter_id, w.waiter_ticket into ahead_at, ahead
+        from waiter_in_the_way(holder_in_the_way.mutex_group, holder_in_the_way.mutex_mode, holder_in_the_way.mutex_id, own_ticket,
+                               holder_in_the_way.owner_session, holder_in_the_way.access,
+                               holder_in_the_way.lock_parents, holder_in_the_way.lock_children) w;
+    end if;
+    if ahead is not null then
+        select 'busy', w.mutex_group, w.mutex_mode, w.mutex_id, case when w.access = 'shared' then 1 else 0 end, w.permits,
+               w.owner_session, w.owner_host, w.owner_id, w.owner_login, w.owner_name,
+               '', '', w.queued_since, null, 0, w.queued_since, null, w.lock_parents, w.lock_children,
+               observed_at, null, null, null, null
+        into answer from mutex_waiter w
+        where w.mutex_group = holder_in_the_way.mutex_group and w.mutex_mode = holder_in_the_way.mutex_mode and w.mutex_id = ahead_at
+          and w.ticket = ahead;
+        if not found then
+            answer.outcome := 'free';
+        end if;
+    end if;
+    return answer;
+end
+$function$
+
+-- Whether a mutex id is a path of a tree: it begins and ends with a slash.
+CREATE OR REPLACE FUNCTION pgmutex.is_path(mutex_id text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select left(mutex_id, 1) = '/' and right(mutex_id, 1) = '/' $function$
+
 -- Puts an owner into the line of a mutex, or leaves it where it is, and gives its ticket. Whether it may wait at all is for refuse_deadlock to say.
-CREATE OR REPLACE FUNCTION pgmutex.join_line(mutex_group text, mutex_mode text, mutex_id text, ticket bigint, access text, permits integer, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, while_holding bigint[], listener bigint)
+CREATE OR REPLACE FUNCTION pgmutex.join_line(mutex_group text, mutex_mode text, mutex_id text, ticket bigint, access text, permits integer, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, while_holding bigint[], listener bigint, lock_parents boolean, lock_children boolean)
  RETURNS bigint
  LANGUAGE plpgsql
 AS $function$
@@ -1227,18 +1634,20 @@ begin
     end if;
     update mutex_waiter w
     set ticket = own_ticket, access = join_line.access, permits = join_line.permits, while_holding = nullif(join_line.while_holding, '{}'),
-        listener = join_line.listener, seen_at = clock_timestamp()
+        listener = join_line.listener, seen_at = clock_timestamp(),
+        lock_parents = join_line.lock_parents, lock_children = join_line.lock_children
     where w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id
       and w.owner_session = join_line.owner_session;
     if not found then
         own_ticket := coalesce(own_ticket, nextval('mutex_ticket_sequence'));
         insert into mutex_waiter (mutex_group, mutex_mode, mutex_id, ticket, access, permits,
                                   owner_session, owner_host, owner_id, owner_login, owner_name,
-                                  while_holding, listener, queued_since, seen_at)
+                                  while_holding, listener, queued_since, seen_at, lock_parents, lock_children)
         values (join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id, own_ticket, join_line.access, join_line.permits,
                 join_line.owner_session, coalesce(join_line.owner_host, ''), coalesce(join_line.owner_id, ''),
                 coalesce(join_line.owner_login, ''), coalesce(join_line.owner_name, ''),
-                nullif(join_line.while_holding, '{}'), join_line.listener, clock_timestamp(), clock_timestamp());
+                nullif(join_line.while_holding, '{}'), join_line.listener, clock_timestamp(), clock_timestamp(),
+                join_line.lock_parents, join_line.lock_children);
     end if;
     return own_ticket;
 end
@@ -1311,13 +1720,13 @@ declare
     left_it boolean;
 begin
     perform check_call(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id, leave_line.owner_session);
-    perform pg_advisory_xact_lock(mutex_key(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id));
+    perform lock_mutex(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
     delete from mutex_waiter w
     where w.mutex_group = leave_line.mutex_group and w.mutex_mode = leave_line.mutex_mode and w.mutex_id = leave_line.mutex_id
       and w.owner_session = leave_line.owner_session;
     left_it := found;
     if left_it then
-        perform wake_line(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
+        perform wake_lines(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
     end if;
     return left_it;
 end
@@ -1385,6 +1794,35 @@ AS $function$
     select count(*) from list(mutex_group, mutex_mode, mutex_id, mutex_id_prefix, owner_session, owner_id, owner_login, auto_release_rule, include_over)
 $function$
 
+-- Those who wait, as the view waiting shows them, that fit all the filters given, ordered by mutex id and place. A page: page_size rows (-1: all) after the last row of the page before (after_group, after_mode, after_id, after_ticket).
+CREATE OR REPLACE FUNCTION pgmutex.list_waiting(mutex_group text DEFAULT NULL::text, mutex_mode text DEFAULT NULL::text, mutex_id text DEFAULT NULL::text, mutex_id_prefix text DEFAULT NULL::text, owner_session text DEFAULT NULL::text, page_size bigint DEFAULT '-1'::integer, after_group text DEFAULT NULL::text, after_mode text DEFAULT NULL::text, after_id text DEFAULT NULL::text, after_ticket bigint DEFAULT NULL::bigint)
+ RETURNS SETOF pgmutex.waiting
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+#variable_conflict use_column
+begin
+    if list_waiting.page_size < -1 then
+        perform refuse_input('page_size must be 0 or more, or -1 for all');
+    end if;
+    return query
+    select w.* from waiting w
+    where (list_waiting.mutex_group is null or w.mutex_group = list_waiting.mutex_group)
+      and (list_waiting.mutex_mode is null or w.mutex_mode = list_waiting.mutex_mode)
+      and (list_waiting.mutex_id is null or w.mutex_id = list_waiting.mutex_id)
+      and (list_waiting.mutex_id_prefix is null or starts_with(w.mutex_id, list_waiting.mutex_id_prefix))
+      and (list_waiting.owner_session is null or w.owner_session = list_waiting.owner_session)
+      and (list_waiting.after_group is null
+           or (w.mutex_group, w.mutex_mode, w.mutex_id, w.ticket)
+              > (list_waiting.after_group, coalesce(list_waiting.after_mode, ''), coalesce(list_waiting.after_id, ''),
+                 coalesce(list_waiting.after_ticket, 0)))
+    order by w.mutex_group, w.mutex_mode, w.mutex_id, w.ticket
+    limit nullif(list_waiting.page_size, -1);
+end
+$function$
+
 -- Writes down that a process is there.
 CREATE OR REPLACE FUNCTION pgmutex.listener_is_seen(listener bigint, has_session boolean)
  RETURNS void
@@ -1408,21 +1846,61 @@ begin
 end
 $function$
 
+-- Takes the advisory lock behind which decisions about a mutex are made; for a path also those of the paths above it, shared.
+CREATE OR REPLACE FUNCTION pgmutex.lock_mutex(mutex_group text, mutex_mode text, mutex_id text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+    lock_key bigint;
+    is_own   boolean;
+begin
+    if not is_path(lock_mutex.mutex_id) then
+        perform pg_advisory_xact_lock(mutex_key(lock_mutex.mutex_group, lock_mutex.mutex_mode, lock_mutex.mutex_id));
+        return;
+    end if;
+    for lock_key, is_own in
+        select mutex_key(lock_mutex.mutex_group, lock_mutex.mutex_mode, p.path), bool_or(p.path = lock_mutex.mutex_id)
+        from unnest(paths_above(lock_mutex.mutex_id) || lock_mutex.mutex_id) p (path)
+        group by 1
+        order by 1
+    loop
+        if is_own then
+            perform pg_advisory_xact_lock(lock_key);
+        else
+            perform pg_advisory_xact_lock_shared(lock_key);
+        end if;
+    end loop;
+end
+$function$
+
 -- Takes the advisory locks of all mutexes named in the requests.
 CREATE OR REPLACE FUNCTION pgmutex.lock_mutexes(requests jsonb)
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
 declare
-    lock_key bigint;
+    lock_keys bigint[];
+    are_own   boolean[];
 begin
-    for lock_key in
-        select distinct mutex_key(coalesce(r.value ->> 'mutex_group', ''), coalesce(r.value ->> 'mutex_mode', ''),
-                                  coalesce(r.value ->> 'mutex_id', ''))
-        from jsonb_array_elements(lock_mutexes.requests) r
-        order by 1
-    loop
-        perform pg_advisory_xact_lock(lock_key);
+    -- Of a path those above it are locked too, as shared ones; the stronger of two counts.
+    select array_agg(k.lock_key order by k.lock_key), array_agg(k.is_own order by k.lock_key) into lock_keys, are_own
+    from (select mutex_key(r.mutex_group, r.mutex_mode, p.path) as lock_key, bool_or(p.path = r.mutex_id) as is_own
+          from (select coalesce(r.value ->> 'mutex_group', '') as mutex_group, coalesce(r.value ->> 'mutex_mode', '') as mutex_mode,
+                       coalesce(r.value ->> 'mutex_id', '') as mutex_id
+                from jsonb_array_elements(lock_mutexes.requests) r) r
+          cross join unnest(case when is_path(r.mutex_id) then paths_above(r.mutex_id) else '{}' end || r.mutex_id) p (path)
+          group by 1) k;
+    if cardinality(lock_keys) > 4000 then
+        -- Each takes an entry of the server's lock table until the commit.
+        perform refuse_input(format('these paths and all above them take %s locks; at most 4000 go into one call', cardinality(lock_keys)));
+    end if;
+    for n in 1..coalesce(cardinality(lock_keys), 0) loop
+        if are_own[n] then
+            perform pg_advisory_xact_lock(lock_keys[n]);
+        else
+            perform pg_advisory_xact_lock_shared(lock_keys[n]);
+        end if;
     end loop;
 end
 $function$
@@ -1449,15 +1927,21 @@ begin
 
     return query
     select head.ticket,
-           could_be_captured(line.mutex_group, line.mutex_mode, line.mutex_id, head.access, head.permits),
+           could_be_captured(line.mutex_group, line.mutex_mode, line.mutex_id, head.ticket, head.access, head.permits,
+                             head.owner_session, head.lock_parents, head.lock_children),
            -- Nobody says when the session of a holder ends: it must be looked at.
            (select min(case when h.expires_at < now_is then interval '0'
                             when h.auto_release_rule = 'connection' then least(h.expires_at - now_is, interval '1 second')
                             when isfinite(h.expires_at) then h.expires_at - now_is end)
-            from hold h
-            where h.mutex_group = line.mutex_group and h.mutex_mode = line.mutex_mode and h.mutex_id = line.mutex_id)
+            from (select h.expires_at, h.auto_release_rule from hold h
+                  where h.mutex_group = line.mutex_group and h.mutex_mode = line.mutex_mode and h.mutex_id = line.mutex_id
+                  union all
+                  select i.blocker_ends_at, i.blocker_rule
+                  from hold_in_the_way(line.mutex_group, line.mutex_mode, line.mutex_id, head.owner_session, head.access, false) i
+                  where is_path(line.mutex_id)) h)
     from (select distinct w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.listener = look_at_lines.listener) line
-    cross join lateral (select w.ticket, w.listener, w.access, w.permits from mutex_waiter w
+    cross join lateral (select w.ticket, w.listener, w.access, w.permits, w.owner_session, w.lock_parents, w.lock_children
+                        from mutex_waiter w
                         where w.mutex_group = line.mutex_group and w.mutex_mode = line.mutex_mode and w.mutex_id = line.mutex_id
                           and (w.listener = look_at_lines.listener or not waiter_is_gone(w.listener, w.seen_at))
                         order by w.ticket
@@ -1508,6 +1992,17 @@ AS $function$
 begin
     return draw_fencing_token();
 end
+$function$
+
+-- The paths above a path, the root first.
+CREATE OR REPLACE FUNCTION pgmutex.paths_above(mutex_id text)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select coalesce(array_agg(array_to_string(segments.list[1:level], '/') || '/' order by level), '{}')
+    from (values (string_to_array(mutex_id, '/'))) segments (list)
+    cross join generate_series(1, cardinality(segments.list) - 2) level
 $function$
 
 -- Makes the time of a hold start again. Outcome: refreshed; not_held (lost: it was over, released or never held); or busy (lost: another holds it). With fencing_token, only that very hold counts.
@@ -1561,7 +2056,7 @@ end
 $function$
 
 -- Raises PM006 if waiting for this mutex could never end.
-CREATE OR REPLACE FUNCTION pgmutex.refuse_deadlock(mutex_group text, mutex_mode text, mutex_id text, access text, permits integer, owner_session text, own_ticket bigint, while_holding bigint[])
+CREATE OR REPLACE FUNCTION pgmutex.refuse_deadlock(mutex_group text, mutex_mode text, mutex_id text, access text, permits integer, owner_session text, own_ticket bigint, while_holding bigint[], lock_parents boolean, lock_children boolean)
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
@@ -1584,6 +2079,7 @@ begin
     select c.circle into circle
     from circle_of_waiting(refuse_deadlock.mutex_group, refuse_deadlock.mutex_mode, refuse_deadlock.mutex_id,
                            refuse_deadlock.access, refuse_deadlock.permits, refuse_deadlock.own_ticket,
+                           refuse_deadlock.lock_parents, refuse_deadlock.lock_children, refuse_deadlock.owner_session,
                            refuse_deadlock.owner_session, refuse_deadlock.own_ticket,
                            coalesce(refuse_deadlock.while_holding, '{}'), '{}', '{}') c;
     if circle <> '' then
@@ -1637,7 +2133,7 @@ declare
 begin
     perform check_call(release.mutex_group, release.mutex_mode, release.mutex_id, release.owner_session);
 
-    perform pg_advisory_xact_lock(mutex_key(release.mutex_group, release.mutex_mode, release.mutex_id));
+    perform lock_mutex(release.mutex_group, release.mutex_mode, release.mutex_id);
 
     for attempt in 1..2 loop
         decided_at := clock_timestamp();
@@ -1666,14 +2162,15 @@ begin
         where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
           and h.permit = answer.permit;
     end if;
-    if exists (select from mutex_waiter w
-               where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id) then
+    if is_path(release.mutex_id)
+       or exists (select from mutex_waiter w
+                  where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id) then
         if release.fencing_token is null then
             delete from mutex_waiter w
             where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id
               and w.owner_session = release.owner_session;
         end if;
-        perform wake_line(release.mutex_group, release.mutex_mode, release.mutex_id);
+        perform wake_lines(release.mutex_group, release.mutex_mode, release.mutex_id);
     end if;
     if answer.outcome is not null then
         -- If a crash loses this, the hold only lasts until its rule ends it. Never for a hold that nothing else would end,
@@ -1780,7 +2277,7 @@ AS $function$
 declare
     answer hold_outcome;
 begin
-    perform pg_advisory_xact_lock(mutex_key(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id));
+    perform lock_mutex(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id);
     for attempt in 1..2 loop
         select 'released', h.*, clock_timestamp(), h.owner_session, h.owner_name, h.fencing_token, null into answer from hold h
         where h.mutex_group = remove_hold.mutex_group and h.mutex_mode = remove_hold.mutex_mode and h.mutex_id = remove_hold.mutex_id
@@ -1795,7 +2292,7 @@ begin
               and h.permit = answer.permit;
             -- Not if a trigger of another program keeps it: then it stays, and is busy.
             exit when not found;
-            perform wake_line(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id);
+            perform wake_lines(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id);
             return answer;
         end if;
         exit when attempt = 2;
@@ -1867,7 +2364,7 @@ begin
 
         -- Over, and so it is in the way of people who look: evicted as capture would, behind the same lock.
         answer := null;
-        perform pg_advisory_xact_lock(mutex_key(request.mutex_group, request.mutex_mode, request.mutex_id));
+        perform lock_mutex(request.mutex_group, request.mutex_mode, request.mutex_id);
         for current in
             select h.* from hold h
             where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
@@ -1879,7 +2376,7 @@ begin
             where h.mutex_group = current.mutex_group and h.mutex_mode = current.mutex_mode and h.mutex_id = current.mutex_id
               and h.permit = current.permit;
         end loop;
-        perform wake_line(request.mutex_group, request.mutex_mode, request.mutex_id);
+        perform wake_lines(request.mutex_group, request.mutex_mode, request.mutex_id);
     end loop;
 
     if answer.outcome is null then
@@ -1984,7 +2481,7 @@ begin
     loop
         exit when swept >= sweep.batch or locked >= 1000;
         -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
-        continue when not pg_try_advisory_xact_lock(mutex_key(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id));
+        continue when not try_lock_mutex(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
         locked := locked + 1;
         perform 1 from hold h
         where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
@@ -1997,11 +2494,77 @@ begin
               and h.permit = candidate.permit;
             if found then
                 swept := swept + 1;
-                perform wake_line(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
+                perform wake_lines(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
             end if;
         end if;
     end loop;
     return swept;
+end
+$function$
+
+-- As lock_mutex, without waiting; false if one of the locks is taken.
+CREATE OR REPLACE FUNCTION pgmutex.try_lock_mutex(mutex_group text, mutex_mode text, mutex_id text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+declare
+    above text;
+begin
+    if is_path(try_lock_mutex.mutex_id) then
+        foreach above in array paths_above(try_lock_mutex.mutex_id) loop
+            if not pg_try_advisory_xact_lock_shared(mutex_key(try_lock_mutex.mutex_group, try_lock_mutex.mutex_mode, above)) then
+                return false;
+            end if;
+        end loop;
+    end if;
+    return pg_try_advisory_xact_lock(mutex_key(try_lock_mutex.mutex_group, try_lock_mutex.mutex_mode, try_lock_mutex.mutex_id));
+end
+$function$
+
+-- A waiter at a path above or below who came before, or, without a ticket, any: null if there is none.
+CREATE OR REPLACE FUNCTION pgmutex.waiter_in_the_way(mutex_group text, mutex_mode text, mutex_id text, before_ticket bigint, owner_session text, access text, lock_parents boolean, lock_children boolean, OUT waiter_id text, OUT waiter_ticket bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    above   text;
+    current record;
+begin
+    foreach above in array paths_above(waiter_in_the_way.mutex_id) loop
+        for current in
+            select w.ticket, w.listener, w.seen_at from mutex_waiter w
+            where w.mutex_group = waiter_in_the_way.mutex_group and w.mutex_mode = waiter_in_the_way.mutex_mode and w.mutex_id = above
+              and (waiter_in_the_way.before_ticket is null or w.ticket < waiter_in_the_way.before_ticket)
+              and (w.lock_children or waiter_in_the_way.lock_parents)
+              and w.owner_session <> waiter_in_the_way.owner_session
+              and (w.access = 'exclusive' or waiter_in_the_way.access = 'exclusive')
+            order by w.ticket
+        loop
+            if not waiter_is_gone(current.listener, current.seen_at) then
+                waiter_id := above;
+                waiter_ticket := current.ticket;
+                return;
+            end if;
+        end loop;
+    end loop;
+
+    for current in
+        select w.mutex_id, w.ticket, w.listener, w.seen_at from mutex_waiter w
+        where w.mutex_group = waiter_in_the_way.mutex_group and w.mutex_mode = waiter_in_the_way.mutex_mode
+          and w.mutex_id > waiter_in_the_way.mutex_id and w.mutex_id < end_of_path(waiter_in_the_way.mutex_id) and is_path(w.mutex_id)
+          and (waiter_in_the_way.before_ticket is null or w.ticket < waiter_in_the_way.before_ticket)
+          and (w.lock_parents or waiter_in_the_way.lock_children)
+          and w.owner_session <> waiter_in_the_way.owner_session
+          and (w.access = 'exclusive' or waiter_in_the_way.access = 'exclusive')
+        order by w.mutex_id, w.ticket
+    loop
+        if not waiter_is_gone(current.listener, current.seen_at) then
+            waiter_id := current.mutex_id;
+            waiter_ticket := current.ticket;
+            return;
+        end if;
+    end loop;
 end
 $function$
 
@@ -2037,24 +2600,57 @@ CREATE OR REPLACE FUNCTION pgmutex.wake_line(mutex_group text, mutex_mode text, 
 AS $function$
 #variable_conflict use_column
 declare
-    head         bigint;
-    listener     bigint;
-    wants_access text;
+    head          bigint;
+    told          bigint;
+    wants_access  text;
     wants_permits integer;
+    wants_session text;
+    wants_parents boolean;
+    wants_children boolean;
 begin
     -- Most mutexes have no line, and a notification costs everyone: a lock of the whole database until the commit.
     head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null);
     if head is null then
         return;
     end if;
-    select w.access, w.permits, l.listener into wants_access, wants_permits, listener
+    select w.access, w.permits, w.owner_session, w.lock_parents, w.lock_children, l.listener
+    into wants_access, wants_permits, wants_session, wants_parents, wants_children, told
     from mutex_waiter w left join mutex_listener l on l.listener = w.listener and l.has_session
     where w.mutex_group = wake_line.mutex_group and w.mutex_mode = wake_line.mutex_mode and w.mutex_id = wake_line.mutex_id
       and w.ticket = head;
-    if listener is not null
-       and could_be_captured(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, wants_access, wants_permits) then
-        perform pg_notify('pgmutex_' || listener, head::text);
+    if told is not null
+       and could_be_captured(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, head, wants_access, wants_permits,
+                             wants_session, wants_parents, wants_children) then
+        perform pg_notify('pgmutex_' || told, head::text);
     end if;
+end
+$function$
+
+-- Tells everyone to ask again whom a change at a mutex may have let in: the first in its line, and for a path also those above and below.
+CREATE OR REPLACE FUNCTION pgmutex.wake_lines(mutex_group text, mutex_mode text, mutex_id text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    line text;
+begin
+    if not is_path(wake_lines.mutex_id) then
+        perform wake_line(wake_lines.mutex_group, wake_lines.mutex_mode, wake_lines.mutex_id);
+        return;
+    end if;
+    for line in
+        select distinct w.mutex_id from mutex_waiter w
+        where w.mutex_group = wake_lines.mutex_group and w.mutex_mode = wake_lines.mutex_mode
+          and w.mutex_id = any (paths_above(wake_lines.mutex_id) || wake_lines.mutex_id)
+        union
+        select distinct w.mutex_id from mutex_waiter w
+        where w.mutex_group = wake_lines.mutex_group and w.mutex_mode = wake_lines.mutex_mode
+          and w.mutex_id > wake_lines.mutex_id and w.mutex_id < end_of_path(wake_lines.mutex_id) and is_path(w.mutex_id)
+        order by 1
+    loop
+        perform wake_line(wake_lines.mutex_group, wake_lines.mutex_mode, line);
+    end loop;
 end
 $function$
 

@@ -15,7 +15,7 @@ pub use request::{
 
 use crate::domain::{
     Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery,
-    MutexState, Page, Released, Result,
+    MutexState, Page, Released, Result, Waiter, WaiterQuery,
 };
 
 /// What a backend's methods return: a boxed future, so that backends can be chosen at run time.
@@ -53,6 +53,16 @@ pub trait MutexBackend: fmt::Debug + Send + Sync {
 
     /// Says how a mutex stands towards an owner.
     fn request<'a>(&'a self, request: &'a StateRequest) -> BackendFuture<'a, Observed<MutexState>>;
+
+    /// The hold that a capture would be refused for, as things look now, or `None`. With token 0 it
+    /// is one who waits and came before. Nothing is changed.
+    fn holder_in_the_way<'a>(
+        &'a self,
+        request: &'a CaptureRequest,
+    ) -> BackendFuture<'a, Observed<Option<Mutex>>>;
+
+    /// Lists those who wait, ordered by mutex and place.
+    fn waiters<'a>(&'a self, query: &'a WaiterQuery) -> BackendFuture<'a, Vec<Waiter>>;
 
     /// Lists holds.
     fn list<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, Page>;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    Access, AutoRelease, Captured, FencingToken, Mutex, MutexId, MutexOwner, Released,
+    Access, AutoRelease, Captured, FencingToken, Mutex, MutexId, MutexOwner, Reach, Released,
 };
 
 /// An answer with the time of the backend's clock at which it was true.
@@ -24,6 +24,8 @@ pub struct CaptureRequest {
     pub owner: MutexOwner,
     /// Alone, or shared.
     pub access: Access,
+    /// For a path of a tree: what is locked beside it. A hold that is refreshed keeps what it has.
+    pub reach: Reach,
     /// Under which rule; `None`: a new hold gets the default, a refresh keeps what it has.
     pub auto_release: Option<AutoRelease>,
     /// Free text; `None` or empty leaves what a hold that is refreshed has.

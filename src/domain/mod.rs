@@ -10,6 +10,10 @@ mod mutex_id;
 mod mutex_owner;
 mod mutex_query;
 mod outcome;
+mod path;
+mod reach;
+mod waiter;
+mod wish;
 
 pub use access::Access;
 pub use auto_release::{AutoRelease, AutoReleaseRule};
@@ -21,3 +25,7 @@ pub use mutex_id::MutexId;
 pub use mutex_owner::MutexOwner;
 pub use mutex_query::{MutexQuery, Page, PagePosition};
 pub use outcome::{CaptureOutcome, Captured, Evicted, ForceReleased, Released};
+pub(crate) use path::{is_above, is_path, join as join_path, split as split_path};
+pub use reach::Reach;
+pub use waiter::{Waiter, WaiterQuery};
+pub use wish::Wish;

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AutoRelease, FencingToken, MutexId, MutexOwner};
+use super::{AutoRelease, FencingToken, MutexId, MutexOwner, Reach};
 
 /// A captured mutex: one hold, as it was when the database last answered.
 ///
@@ -30,6 +30,9 @@ pub struct Mutex {
     pub held_since: DateTime<Utc>,
     /// When the rule ends the hold; `None` if the rule is not one of time.
     pub expires_at: Option<DateTime<Utc>>,
+    /// For a path of a tree: what the hold locks beside it.
+    #[serde(default)]
+    pub reach: Reach,
 }
 
 impl Mutex {
@@ -52,6 +55,7 @@ impl Mutex {
             held_since: now,
             expires_at: auto_release.ends_at(now),
             auto_release,
+            reach: Reach::none(),
         }
     }
 

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, limits};
+use super::{Error, limits, path};
 
 /// The name of a mutex: group, mode and id, which together are its key.
 ///
@@ -43,7 +43,8 @@ impl MutexId {
     ///
     /// # Errors
     /// [`Error::InvalidId`] if all three parts are empty, if one contains NUL, or if one is too
-    /// long: group and mode may have 400 bytes each, id 1,600.
+    /// long: group and mode may have 400 bytes each, id 1,600. An id that begins and ends with a
+    /// slash is a path of a [tree](crate::Mutexes::tree), and may have 100 levels.
     pub fn new(
         group: impl Into<String>,
         mode: impl Into<String>,
@@ -67,6 +68,12 @@ impl MutexId {
             ("mutex_id", &name.id, limits::MUTEX_ID),
         ] {
             limits::check(field, value, most_bytes).map_err(Error::of_an_id)?;
+        }
+        if path::is_path(&name.id) && path::levels(&name.id) > path::MOST_LEVELS {
+            return Err(Error::InvalidId {
+                field: "mutex_id",
+                reason: format!("is a path of more than {} levels", path::MOST_LEVELS),
+            });
         }
         Ok(name)
     }

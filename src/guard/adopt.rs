@@ -8,7 +8,7 @@ use super::{
 use crate::{
     backend::RefreshRequest,
     background::NotDone,
-    domain::{Access, AutoRelease, CaptureOutcome, Captured, Error, Result},
+    domain::{Access, AutoRelease, CaptureOutcome, Captured, Error, Result, Wish},
 };
 
 /// Puts a guard on a hold that has none. See [`Mutexes::adopt`](crate::Mutexes::adopt).
@@ -68,9 +68,13 @@ async fn adopt_here(ward: Arc<Ward>, parts: GuardParts) -> Result<Guard> {
         let captured = Captured::new(mutex, CaptureOutcome::Refreshed);
         return Ok(Guard::new(ward, captured, None, &settings, asked));
     }
-    let access = Access::of_hold(mutex.permit, mutex.permits);
+    let wish = Wish {
+        id: parts.id.clone(),
+        access: Access::of_hold(mutex.permit, mutex.permits),
+        reach: mutex.reach,
+    };
     let (request, attachment) = settings
-        .capture(&*ward.backend, &parts.id, access, &parts.owner)
+        .capture(&*ward.backend, &wish, &parts.owner)
         .await?;
     let asked = Instant::now();
     let captured = match ward.backend.capture(&request).await {

@@ -116,6 +116,7 @@ impl Guard {
             id: self.id().clone(),
             owner: self.mutex().owner.clone(),
             access,
+            reach: self.mutex().reach,
             auto_release: None,
             status_data: None,
         };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     backend::{BackendFuture, CaptureAllRequest},
-    domain::{Access, AutoRelease, Error, FencingToken, Mutex, MutexId, MutexOwner, Result},
+    domain::{AutoRelease, Error, FencingToken, Mutex, MutexOwner, Result, Wish},
 };
 
 /// A lock in the making: say more, then await it. See [`Mutexes::lock`](crate::Mutexes::lock).
@@ -25,8 +25,7 @@ use crate::{
 #[must_use = "a lock does nothing until it is awaited"]
 pub struct Lock<W = Waiting> {
     ward: Arc<Ward>,
-    id: MutexId,
-    access: Access,
+    wish: Wish,
     settings: Settings,
     wait: Wait,
     kind: PhantomData<W>,
@@ -63,11 +62,10 @@ impl TryLocked {
 }
 
 impl<W> Lock<W> {
-    pub(crate) fn new(ward: Arc<Ward>, id: &MutexId, access: Access) -> Self {
+    pub(crate) fn new(ward: Arc<Ward>, wish: Wish) -> Self {
         Self {
             ward,
-            id: id.clone(),
-            access,
+            wish,
             settings: Settings::default(),
             wait: Wait::default(),
             kind: PhantomData,
@@ -141,14 +139,14 @@ impl<W> Lock<W> {
 
     async fn acquire(self) -> Result<Guard> {
         self.settings.check()?;
-        self.access.check()?;
+        self.wish.access.check()?;
         let ward = self.ward.anchored();
         let asker = Asker {
-            ids: vec![self.id.clone()],
+            ids: vec![self.wish.id.clone()],
             owner: self.settings.holder(),
             is_its_own: true,
         };
-        let wishes = vec![(self.id, self.access)];
+        let wishes = vec![self.wish];
         let request = request(wishes, &self.settings, &asker.owner, self.wait);
         let acquired = acquire(&ward, asker, request, self.wait).await?;
         only(Guard::all(&ward, acquired, &self.settings))
@@ -157,7 +155,7 @@ impl<W> Lock<W> {
 
 /// What is asked for, each time it is asked.
 pub(super) fn request(
-    wishes: Vec<(MutexId, Access)>,
+    wishes: Vec<Wish>,
     settings: &Settings,
     owner: &MutexOwner,
     wait: Wait,
@@ -170,8 +168,8 @@ pub(super) fn request(
         Box::pin(async move {
             let (wishes, settings, owner, while_holding) = &*shared;
             let (mut captures, mut attachments) = (Vec::new(), Vec::new());
-            for (id, access) in wishes {
-                let (capture, attachment) = settings.capture(&*backend, id, *access, owner).await?;
+            for wish in wishes {
+                let (capture, attachment) = settings.capture(&*backend, wish, owner).await?;
                 captures.push(capture);
                 attachments.push(attachment);
             }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     backend::BackendFuture,
-    domain::{Access, Error, MutexId, MutexOwner, Result},
+    domain::{Error, MutexOwner, Result, Wish},
 };
 
 /// Several locks that are had together or not at all, in the making. See
@@ -19,13 +19,13 @@ use crate::{
 #[must_use = "a lock does nothing until it is awaited"]
 pub struct LockAll {
     ward: Result<Arc<Ward>>,
-    wishes: Vec<(MutexId, Access)>,
+    wishes: Vec<Wish>,
     settings: Settings,
     wait: Wait,
 }
 
 impl LockAll {
-    pub(crate) fn new(ward: Result<Arc<Ward>>, wishes: Vec<(MutexId, Access)>) -> Self {
+    pub(crate) fn new(ward: Result<Arc<Ward>>, wishes: Vec<Wish>) -> Self {
         Self {
             ward,
             wishes,
@@ -83,13 +83,13 @@ impl LockAll {
 
     async fn acquire(self) -> Result<Vec<Guard>> {
         self.settings.check()?;
-        for (place, (id, access)) in self.wishes.iter().enumerate() {
+        for (place, Wish { id, access, .. }) in self.wishes.iter().enumerate() {
             access.check()?;
             if self
                 .wishes
                 .iter()
                 .take(place)
-                .any(|(earlier, _)| earlier == id)
+                .any(|earlier| earlier.id == *id)
             {
                 return Err(Error::InvalidInput {
                     field: "ids",
@@ -99,7 +99,7 @@ impl LockAll {
         }
         let ward = self.ward?.anchored();
         let asker = Asker {
-            ids: self.wishes.iter().map(|(id, _)| id.clone()).collect(),
+            ids: self.wishes.iter().map(|wish| wish.id.clone()).collect(),
             owner: self.settings.holder(),
             is_its_own: true,
         };

@@ -3,9 +3,7 @@ use std::time::Duration;
 use crate::{
     backend::{Attachment, CaptureRequest, MutexBackend},
     current_owner::current_owner,
-    domain::{
-        Access, AutoRelease, Error, FencingToken, MutexId, MutexOwner, Result, check_status_data,
-    },
+    domain::{AutoRelease, Error, FencingToken, MutexOwner, Result, Wish, check_status_data},
     random,
 };
 
@@ -69,8 +67,7 @@ impl Settings {
     pub(super) async fn capture(
         &self,
         backend: &dyn MutexBackend,
-        id: &MutexId,
-        access: Access,
+        wish: &Wish,
         owner: &MutexOwner,
     ) -> Result<(CaptureRequest, Option<Attachment>)> {
         let mut attachment = None;
@@ -87,9 +84,10 @@ impl Settings {
             (None, false) => AutoRelease::Timeout(self.timeout.unwrap_or(DEFAULT_TIMEOUT)),
         };
         let request = CaptureRequest {
-            id: id.clone(),
+            id: wish.id.clone(),
             owner: owner.clone(),
-            access,
+            access: wish.access,
+            reach: wish.reach,
             auto_release: Some(rule),
             status_data: self.status_data.clone(),
         };

@@ -6,7 +6,7 @@ use crate::{
     backend::{BackendFuture, CaptureAllRequest, CaptureRequest, MutexBackend},
     current_owner::current_owner,
     domain::{
-        Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, MutexId, MutexOwner, Result,
+        Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, MutexOwner, Result, Wish,
         check_status_data,
     },
     guard::{Wait, Ward, held_here},
@@ -25,9 +25,8 @@ const MOST_EVICTIONS: usize = 3;
 pub struct Capture<'a> {
     backend: &'a dyn MutexBackend,
     rules: &'a Rules,
-    id: MutexId,
+    wish: Wish,
     owner: Option<MutexOwner>,
-    access: Access,
     auto_release: Option<AutoRelease>,
     status_data: Option<String>,
     /// Where to wait; nowhere inside of a transaction.
@@ -36,13 +35,12 @@ pub struct Capture<'a> {
 }
 
 impl<'a> Capture<'a> {
-    pub(super) fn new(backend: &'a dyn MutexBackend, rules: &'a Rules, id: &MutexId) -> Self {
+    pub(super) fn new(backend: &'a dyn MutexBackend, rules: &'a Rules, wish: Wish) -> Self {
         Self {
             backend,
             rules,
-            id: id.clone(),
+            wish,
             owner: None,
-            access: Access::Exclusive,
             auto_release: None,
             status_data: None,
             ward: None,
@@ -65,7 +63,7 @@ impl<'a> Capture<'a> {
     /// exclusive to shared always; from shared to exclusive, with a new token, if nobody else
     /// shares it.
     pub fn access(mut self, access: Access) -> Self {
-        self.access = access;
+        self.wish.access = access;
         self
     }
 
@@ -104,12 +102,13 @@ impl<'a> Capture<'a> {
         if let Some(rule) = &self.auto_release {
             rule.check()?;
         }
-        self.access.check()?;
+        self.wish.access.check()?;
         check_status_data(self.status_data.as_deref())?;
         let request = CaptureRequest {
-            id: self.id,
+            id: self.wish.id,
             owner: self.owner.unwrap_or_else(current_owner),
-            access: self.access,
+            access: self.wish.access,
+            reach: self.wish.reach,
             auto_release: self.auto_release,
             status_data: self.status_data,
         };
@@ -138,7 +137,7 @@ async fn at_once(
                 observed_at,
                 ..
             }) if rules.have_ended(&holder, observed_at) => {
-                backend.evict(&request.id, holder.fencing_token).await?;
+                backend.evict(&holder.id, holder.fencing_token).await?;
                 evicted = Some(Evicted::new(
                     holder.owner.session_id().to_owned(),
                     holder.owner.name().to_owned(),

@@ -3,9 +3,7 @@ use std::{future::IntoFuture, sync::Arc, time::Duration};
 use crate::{
     backend::{BackendFuture, CaptureAllRequest, CaptureRequest, CapturedAll, MutexBackend},
     current_owner::current_owner,
-    domain::{
-        Access, AutoRelease, Captured, Error, MutexId, MutexOwner, Result, check_status_data,
-    },
+    domain::{AutoRelease, Captured, Error, MutexId, MutexOwner, Result, Wish, check_status_data},
     guard::{Asker, Request, Wait, Ward, acquire, held_here},
 };
 
@@ -15,7 +13,7 @@ use crate::{
 #[must_use = "a capture does nothing until it is awaited"]
 pub struct CaptureAll<'a> {
     place: Place<'a>,
-    wishes: Vec<(MutexId, Access)>,
+    wishes: Vec<Wish>,
     owner: Option<MutexOwner>,
     auto_release: Option<AutoRelease>,
     status_data: Option<String>,
@@ -32,7 +30,7 @@ pub(super) enum Place<'a> {
 }
 
 impl<'a> CaptureAll<'a> {
-    pub(super) fn new(place: Place<'a>, wishes: Vec<(MutexId, Access)>) -> Self {
+    pub(super) fn new(place: Place<'a>, wishes: Vec<Wish>) -> Self {
         Self {
             place,
             wishes,
@@ -79,15 +77,16 @@ impl<'a> CaptureAll<'a> {
             rule.check()?;
         }
         check_status_data(self.status_data.as_deref())?;
-        refuse_twice(self.wishes.iter().map(|(id, _)| id))?;
+        refuse_twice(self.wishes.iter().map(|wish| &wish.id))?;
         let owner = self.owner.unwrap_or_else(current_owner);
         let mut captures = Vec::new();
-        for (id, access) in self.wishes {
+        for Wish { id, access, reach } in self.wishes {
             access.check()?;
             captures.push(CaptureRequest {
                 id,
                 owner: owner.clone(),
                 access,
+                reach,
                 auto_release: self.auto_release.clone(),
                 status_data: self.status_data.clone(),
             });

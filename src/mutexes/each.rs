@@ -6,7 +6,7 @@ use crate::{
     backend::{BackendFuture, CaptureRequest, MutexBackend, ReleaseRequest, ReleasedEach},
     current_owner::current_owner,
     domain::{
-        Access, AutoRelease, Captured, Error, MutexId, MutexOwner, Result, check_status_data,
+        Access, AutoRelease, Captured, Error, MutexId, MutexOwner, Result, Wish, check_status_data,
     },
 };
 
@@ -18,19 +18,19 @@ const BATCH: usize = 1000;
 #[derive(Debug)]
 #[must_use = "a capture does nothing until it is awaited"]
 pub struct CaptureEach<'a> {
-    places: Vec<(&'a dyn MutexBackend, MutexId)>,
+    places: Vec<(&'a dyn MutexBackend, Wish)>,
     owner: Option<MutexOwner>,
-    access: Access,
+    access: Option<Access>,
     auto_release: Option<AutoRelease>,
     status_data: Option<String>,
 }
 
 impl<'a> CaptureEach<'a> {
-    pub(super) fn new(places: Vec<(&'a dyn MutexBackend, MutexId)>) -> Self {
+    pub(super) fn new(places: Vec<(&'a dyn MutexBackend, Wish)>) -> Self {
         Self {
             places,
             owner: None,
-            access: Access::Exclusive,
+            access: None,
             auto_release: None,
             status_data: None,
         }
@@ -42,9 +42,10 @@ impl<'a> CaptureEach<'a> {
         self
     }
 
-    /// Alone, which is the default, or shared.
+    /// Alone or shared, for all of them. Default: as they are wanted, which is alone if nothing is
+    /// said.
     pub fn access(mut self, access: Access) -> Self {
-        self.access = access;
+        self.access = Some(access);
         self
     }
 
@@ -70,19 +71,24 @@ impl<'a> CaptureEach<'a> {
         if let Some(rule) = &self.auto_release {
             rule.check()?;
         }
-        self.access.check()?;
         check_status_data(self.status_data.as_deref())?;
         let owner = self.owner.unwrap_or_else(current_owner);
-        let request = |id| CaptureRequest {
-            id,
+        let request = |wish: Wish| CaptureRequest {
+            access: self.access.unwrap_or(wish.access),
+            id: wish.id,
             owner: owner.clone(),
-            access: self.access,
+            reach: wish.reach,
             auto_release: self.auto_release.clone(),
             status_data: self.status_data.clone(),
         };
         let mut outcomes = Vec::with_capacity(self.places.len());
-        for (backend, ids) in batches(self.places) {
-            let requests: Vec<_> = ids.into_iter().map(request).collect();
+        let places = self.places.into_iter();
+        let requests = places.map(|(backend, wish)| (backend, request(wish)));
+        let requests: Vec<_> = requests.collect();
+        requests
+            .iter()
+            .try_for_each(|(_, request)| request.access.check())?;
+        for (backend, requests) in batches(requests) {
             outcomes.extend(backend.capture_each(&requests).await?);
         }
         Ok(outcomes)
@@ -120,23 +126,24 @@ impl<'a> ReleaseEach<'a> {
             token: None,
         };
         let mut outcomes = Vec::with_capacity(self.places.len());
-        for (backend, ids) in batches(self.places) {
-            let requests: Vec<_> = ids.into_iter().map(request).collect();
+        let places = self.places.into_iter();
+        let requests = places.map(|(backend, id)| (backend, request(id)));
+        for (backend, requests) in batches(requests.collect()) {
             outcomes.extend(backend.release_each(&requests).await?);
         }
         Ok(outcomes)
     }
 }
 
-/// The ids in their order, cut where the backend changes or a call would become too large.
-fn batches(places: Vec<(&dyn MutexBackend, MutexId)>) -> Vec<(&dyn MutexBackend, Vec<MutexId>)> {
-    let mut batches: Vec<(&dyn MutexBackend, Vec<MutexId>)> = Vec::new();
-    for (backend, id) in places {
+/// The requests in their order, cut where the backend changes or a call would become too large.
+fn batches<R>(requests: Vec<(&dyn MutexBackend, R)>) -> Vec<(&dyn MutexBackend, Vec<R>)> {
+    let mut batches: Vec<(&dyn MutexBackend, Vec<R>)> = Vec::new();
+    for (backend, request) in requests {
         match batches.last_mut() {
-            Some((last, ids)) if std::ptr::addr_eq(*last, backend) && ids.len() < BATCH => {
-                ids.push(id);
+            Some((last, batch)) if std::ptr::addr_eq(*last, backend) && batch.len() < BATCH => {
+                batch.push(request);
             }
-            _ => batches.push((backend, vec![id])),
+            _ => batches.push((backend, vec![request])),
         }
     }
     batches

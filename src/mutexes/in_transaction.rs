@@ -5,7 +5,7 @@ use crate::{
     backend::MutexBackend,
     current_owner::current_owner,
     domain::{
-        Access, Error, FencingToken, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result,
+        Error, FencingToken, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result, Wish,
     },
     postgres::{Transaction, TransactionBackend},
 };
@@ -39,24 +39,19 @@ impl<'a> InTransaction<'a> {
 
 impl InTransaction<'_> {
     /// As [`Mutexes::capture`].
-    pub fn capture(&self, id: &MutexId) -> Capture<'_> {
-        Capture::new(self.backend(id), &self.mutexes.parts.rules, id)
+    pub fn capture(&self, wish: impl Into<Wish>) -> Capture<'_> {
+        let wish = wish.into();
+        Capture::new(self.backend(&wish.id), &self.mutexes.parts.rules, wish)
     }
 
     /// As [`Mutexes::capture_all`], without waiting.
-    pub fn capture_all<'i>(
-        &self,
-        ids: impl IntoIterator<Item = (&'i MutexId, Access)>,
-    ) -> CaptureAll<'_> {
-        let wishes: Vec<(MutexId, Access)> = ids
-            .into_iter()
-            .map(|(id, access)| (id.clone(), access))
-            .collect();
+    pub fn capture_all(&self, wishes: impl IntoIterator<Item = impl Into<Wish>>) -> CaptureAll<'_> {
+        let wishes: Vec<Wish> = wishes.into_iter().map(Into::into).collect();
         let routes = &self.mutexes.parts.routes;
-        let all_here = wishes.iter().all(|(id, _)| !routes.is_routed(id.group()));
+        let all_here = wishes.iter().all(|wish| !routes.is_routed(wish.id.group()));
         let place = match &self.transaction {
             Some(transaction) if all_here => Place::Transaction(transaction),
-            _ => Place::Ward(self.mutexes.common_ward(wishes.iter().map(|(id, _)| id))),
+            _ => Place::Ward(self.mutexes.common_ward(wishes.iter().map(|wish| &wish.id))),
         };
         CaptureAll::new(place, wishes)
     }

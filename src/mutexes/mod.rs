@@ -9,6 +9,7 @@ mod in_transaction;
 mod refresh;
 mod release;
 mod routes;
+mod tree;
 
 use std::sync::Arc;
 
@@ -19,12 +20,16 @@ pub use each::{CaptureEach, ReleaseEach};
 pub use in_transaction::InTransaction;
 pub use refresh::Refresh;
 pub use release::{ForceRelease, Release};
+pub use tree::{Tree, TreePath};
 
 use crate::rules::Rules;
 use crate::{
-    backend::{MutexBackend, ReleasedEach, StateRequest},
+    backend::{CaptureRequest, MutexBackend, ReleasedEach, StateRequest},
     current_owner::current_owner,
-    domain::{Access, Error, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result},
+    domain::{
+        Access, Error, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result, Waiter,
+        WaiterQuery, Wish,
+    },
     guard::{self, Guard, GuardParts, Leader, Lock, LockAll, TryLock, Ward},
     postgres::{MigrationReport, Pool, PostgresBackend, SchemaStatus, Transaction},
 };
@@ -157,8 +162,10 @@ impl Mutexes {
     ///
     /// # Errors
     /// [`Error::Busy`] with the holder if another has it; an error that says so for anything else.
-    pub fn capture(&self, id: &MutexId) -> Capture<'_> {
-        Capture::new(self.backend(id), &self.parts.rules, id).able_to_wait(self.ward(id))
+    pub fn capture(&self, wish: impl Into<Wish>) -> Capture<'_> {
+        let wish = wish.into();
+        let (backend, ward) = (self.backend(&wish.id), self.ward(&wish.id));
+        Capture::new(backend, &self.parts.rules, wish).able_to_wait(ward)
     }
 
     /// Makes the time of a hold start again. Unlike [`capture`](Self::capture) it never captures.
@@ -185,12 +192,12 @@ impl Mutexes {
     /// [`Error::Busy`] with the first holder in the way; then nothing was captured.
     /// [`Error::InvalidInput`] if a mutex is named twice, if they are not all kept in one backend,
     /// or if they are more than 1,000.
-    pub fn capture_all<'i>(
+    pub fn capture_all(
         &self,
-        ids: impl IntoIterator<Item = (&'i MutexId, Access)>,
+        wishes: impl IntoIterator<Item = impl Into<Wish>>,
     ) -> CaptureAll<'static> {
-        let wishes = wishes(ids);
-        let ward = self.common_ward(wishes.iter().map(|(id, _)| id));
+        let wishes: Vec<Wish> = wishes.into_iter().map(Into::into).collect();
+        let ward = self.common_ward(wishes.iter().map(|wish| &wish.id));
         CaptureAll::new(Place::Ward(ward), wishes)
     }
 
@@ -199,14 +206,23 @@ impl Mutexes {
     ///
     /// # Errors
     /// Any other error is the answer to all of its 1,000: nothing of them was captured.
-    pub fn capture_each<'i>(&self, ids: impl IntoIterator<Item = &'i MutexId>) -> CaptureEach<'_> {
-        CaptureEach::new(self.places(ids))
+    pub fn capture_each(
+        &self,
+        wishes: impl IntoIterator<Item = impl Into<Wish>>,
+    ) -> CaptureEach<'_> {
+        let wishes = wishes.into_iter().map(Into::into);
+        CaptureEach::new(
+            wishes
+                .map(|wish: Wish| (self.backend(&wish.id), wish))
+                .collect(),
+        )
     }
 
     /// Gives many mutexes back, each for itself, in one round trip and one commit for each 1,000.
     /// The outcomes are in the order of the ids.
     pub fn release_each<'i>(&self, ids: impl IntoIterator<Item = &'i MutexId>) -> ReleaseEach<'_> {
-        ReleaseEach::new(self.places(ids))
+        let places = ids.into_iter().map(|id| (self.backend(id), id.clone()));
+        ReleaseEach::new(places.collect())
     }
 
     /// Releases everything that an owner holds, in all backends, and gives up every place it has in
@@ -240,8 +256,8 @@ impl Mutexes {
     /// [`Error::Timeout`] if it took longer than [`wait`](Lock::wait) allows;
     /// [`Error::WaitCircle`] if it could never come to an end; those of
     /// [`capture`](Self::capture).
-    pub fn lock(&self, id: &MutexId) -> Lock {
-        Lock::new(self.ward(id), id, Access::Exclusive)
+    pub fn lock(&self, wish: impl Into<Wish>) -> Lock {
+        self.lock_with(wish, Access::Exclusive)
     }
 
     /// As [`lock`](Self::lock), without waiting: that it is busy is an answer.
@@ -258,35 +274,35 @@ impl Mutexes {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn try_lock(&self, id: &MutexId) -> TryLock {
-        Lock::new(self.ward(id), id, Access::Exclusive)
+    pub fn try_lock(&self, wish: impl Into<Wish>) -> TryLock {
+        self.lock_with(wish, Access::Exclusive)
     }
 
     /// Shares a mutex with other readers: a read/write lock's reader. Readers that come after a
     /// writer in line wait for it.
-    pub fn read(&self, id: &MutexId) -> Lock {
-        Lock::new(self.ward(id), id, Access::shared())
+    pub fn read(&self, wish: impl Into<Wish>) -> Lock {
+        self.lock_with(wish, Access::shared())
     }
 
     /// As [`read`](Self::read), without waiting.
-    pub fn try_read(&self, id: &MutexId) -> TryLock {
-        Lock::new(self.ward(id), id, Access::shared())
+    pub fn try_read(&self, wish: impl Into<Wish>) -> TryLock {
+        self.lock_with(wish, Access::shared())
     }
 
     /// Has a mutex alone: a read/write lock's writer. Another name for [`lock`](Self::lock).
-    pub fn write(&self, id: &MutexId) -> Lock {
-        self.lock(id)
+    pub fn write(&self, wish: impl Into<Wish>) -> Lock {
+        self.lock(wish)
     }
 
     /// Takes one of this many permits: a counting semaphore. All who use it should say the same
     /// number; if they do not, the smallest that one of the holders or the asker says counts.
-    pub fn acquire(&self, id: &MutexId, permits: u32) -> Lock {
-        Lock::new(self.ward(id), id, Access::permit_of(permits))
+    pub fn acquire(&self, wish: impl Into<Wish>, permits: u32) -> Lock {
+        self.lock_with(wish, Access::permit_of(permits))
     }
 
     /// As [`acquire`](Self::acquire), without waiting.
-    pub fn try_acquire(&self, id: &MutexId, permits: u32) -> TryLock {
-        Lock::new(self.ward(id), id, Access::permit_of(permits))
+    pub fn try_acquire(&self, wish: impl Into<Wish>, permits: u32) -> TryLock {
+        self.lock_with(wish, Access::permit_of(permits))
     }
 
     /// Locks several mutexes, all or none, in whatever order they are named: no two such calls can
@@ -307,15 +323,15 @@ impl Mutexes {
     /// # Errors
     /// Those of [`lock`](Self::lock); [`Error::InvalidInput`] if a mutex is named twice, or if they
     /// are not all kept in one backend.
-    pub fn lock_all<'i>(&self, ids: impl IntoIterator<Item = (&'i MutexId, Access)>) -> LockAll {
-        let wishes = wishes(ids);
-        LockAll::new(self.common_ward(wishes.iter().map(|(id, _)| id)), wishes)
+    pub fn lock_all(&self, wishes: impl IntoIterator<Item = impl Into<Wish>>) -> LockAll {
+        let wishes: Vec<Wish> = wishes.into_iter().map(Into::into).collect();
+        LockAll::new(self.common_ward(wishes.iter().map(|wish| &wish.id)), wishes)
     }
 
     /// Runs a task in one process at a time, of all that want to: see [`Leader::run`].
     pub fn leader(&self, id: &MutexId) -> Leader {
-        let (ward, id) = (self.ward(id), id.clone());
-        Leader::new(move || Lock::new(Arc::clone(&ward), &id, Access::Exclusive))
+        let (ward, wish) = (self.ward(id), Wish::from(id));
+        Leader::new(move || Lock::new(Arc::clone(&ward), wish.clone()))
     }
 
     /// Puts a guard on a hold whose guard was [taken off](Guard::into_parts), in this process or
@@ -339,6 +355,58 @@ impl Mutexes {
     /// Says how a mutex stands towards this owner.
     pub async fn request_by(&self, id: &MutexId, owner: &MutexOwner) -> Result<MutexState> {
         request(self.backend(id), &self.parts.rules, id, owner).await
+    }
+
+    /// The hold that [`capture`](Self::capture) would be refused for at this moment, or `None`: of a
+    /// tree's path it may be one of a path above or below. With token 0 it is somebody who waits and
+    /// came before. Nothing is changed; by the time of the answer it may have become another.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] and the like.
+    pub async fn holder_in_the_way(
+        &self,
+        wish: impl Into<Wish>,
+        owner: &MutexOwner,
+    ) -> Result<Option<Mutex>> {
+        let Wish { id, access, reach } = wish.into();
+        access.check()?;
+        let backend = self.backend(&id);
+        let request = CaptureRequest {
+            id: id.clone(),
+            owner: owner.clone(),
+            access,
+            reach,
+            auto_release: None,
+            status_data: None,
+        };
+        let found = backend.holder_in_the_way(&request).await?;
+        let is_over = |mutex: &Mutex| self.parts.rules.have_ended(mutex, found.at);
+        Ok(found.value.filter(|mutex| !is_over(mutex)))
+    }
+
+    /// Lists those who wait, ordered by mutex and place in line. A query that names a group asks the
+    /// backend of that group, any other the default one.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] and the like.
+    pub async fn waiters(&self, query: &WaiterQuery) -> Result<Vec<Waiter>> {
+        let group = query.group.as_deref().unwrap_or_default();
+        self.parts.routes.of_group(group).waiters(query).await
+    }
+
+    /// A tree of resources: whoever holds a path may keep others from the paths above and below.
+    ///
+    /// ```no_run
+    /// # async fn example(mutexes: pgmutex::Mutexes) -> Result<(), pgmutex::Error> {
+    /// let board = mutexes.tree("lab").path(["rack1", "board3"])?;
+    /// let guard = board.lock().await?;
+    /// // Nobody can have rack1 now, nor anything on board3; board4 is free.
+    /// # drop(guard);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tree(&self, name: impl Into<String>) -> Tree {
+        Tree::new(self.clone(), name.into())
     }
 
     /// Lists holds. A query that names a group asks the backend of that group, any other the
@@ -407,21 +475,20 @@ impl Mutexes {
         InTransaction::new(self, transaction)
     }
 
+    fn lock_with<W>(&self, wish: impl Into<Wish>, access: Access) -> Lock<W> {
+        let wish = Wish {
+            access,
+            ..wish.into()
+        };
+        Lock::new(self.ward(&wish.id), wish)
+    }
+
     fn backend(&self, id: &MutexId) -> &dyn MutexBackend {
         self.parts.routes.of_group(id.group())
     }
 
     fn ward(&self, id: &MutexId) -> Arc<Ward> {
         Arc::clone(self.parts.routes.ward(id.group()))
-    }
-
-    fn places<'i>(
-        &self,
-        ids: impl IntoIterator<Item = &'i MutexId>,
-    ) -> Vec<(&dyn MutexBackend, MutexId)> {
-        ids.into_iter()
-            .map(|id| (self.backend(id), id.clone()))
-            .collect()
     }
 
     /// The ward of several mutexes, which must be kept in one backend: only there they can be
@@ -450,12 +517,6 @@ impl Mutexes {
             ))),
         }
     }
-}
-
-fn wishes<'i>(ids: impl IntoIterator<Item = (&'i MutexId, Access)>) -> Vec<(MutexId, Access)> {
-    ids.into_iter()
-        .map(|(id, access)| (id.clone(), access))
-        .collect()
 }
 
 async fn request(

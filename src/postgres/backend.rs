@@ -31,7 +31,7 @@ use crate::{
     background::Background,
     domain::{
         Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery,
-        MutexState, Page, Released,
+        MutexState, Page, Released, Waiter, WaiterQuery,
     },
 };
 
@@ -350,6 +350,17 @@ impl MutexBackend for PostgresBackend {
 
     fn request<'a>(&'a self, request: &'a StateRequest) -> BackendFuture<'a, Observed<MutexState>> {
         Box::pin(self.call(Request(request)))
+    }
+
+    fn holder_in_the_way<'a>(
+        &'a self,
+        request: &'a CaptureRequest,
+    ) -> BackendFuture<'a, Observed<Option<Mutex>>> {
+        Box::pin(self.call(HolderInTheWay(request)))
+    }
+
+    fn waiters<'a>(&'a self, query: &'a WaiterQuery) -> BackendFuture<'a, Vec<Waiter>> {
+        Box::pin(self.call(ListWaiting(query)))
     }
 
     fn list<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, Page> {

@@ -10,7 +10,9 @@ use tokio_postgres::{
     types::{FromSql, Type},
 };
 
-use crate::domain::{AutoRelease, Evicted, FencingToken, Mutex, MutexId, MutexOwner};
+use crate::domain::{
+    Access, AutoRelease, Evicted, FencingToken, Mutex, MutexId, MutexOwner, Reach, Waiter,
+};
 
 /// A timestamp of the server's, which reaches further than [`DateTime`]: `infinity` and what lies
 /// beyond are its bounds.
@@ -42,10 +44,10 @@ impl<'a> FromSql<'a> for ServerTime {
 pub(super) const HOLD_COLUMNS: &str = "mutex_group, mutex_mode, mutex_id, permit, permits, \
      owner_session, owner_host, owner_id, owner_login, owner_name, \
      auto_release_rule, auto_release_config, captured_since, status_data, \
-     fencing_token, held_since, expires_at";
+     fencing_token, held_since, expires_at, lock_parents, lock_children";
 
 /// How many they are.
-const HOLD_WIDTH: usize = 17;
+const HOLD_WIDTH: usize = 19;
 
 /// Why a row could not be read.
 pub(super) type Unreadable = tokio_postgres::Error;
@@ -82,12 +84,53 @@ pub(super) fn mutex(row: &Row, from: usize) -> Result<Mutex, Unreadable> {
         expires_at: row
             .try_get::<_, Option<ServerTime>>(from + 16)?
             .map(|time| time.0),
+        reach: Reach {
+            parents: row.try_get(from + 17)?,
+            children: row.try_get(from + 18)?,
+        },
     })
 }
 
 /// Reads one time.
 pub(super) fn time(row: &Row, column: usize) -> Result<DateTime<Utc>, Unreadable> {
     Ok(row.try_get::<_, ServerTime>(column)?.0)
+}
+
+/// The columns of a place in line, in the order in which [`waiter`] reads them.
+pub(super) const WAITER_COLUMNS: &str = "mutex_group, mutex_mode, mutex_id, place, ticket, access, permits, \
+     owner_session, owner_host, owner_id, owner_login, owner_name, \
+     behind_owner_session, behind_owner_name, queued_since, lock_parents, lock_children";
+
+/// Reads a place in line.
+pub(super) fn waiter(row: &Row) -> Result<Waiter, Unreadable> {
+    let place: i64 = row.try_get(3)?;
+    let access: &str = row.try_get(5)?;
+    let permits: Option<i32> = row.try_get(6)?;
+    Ok(Waiter {
+        id: MutexId::from_row(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?),
+        place: u64::try_from(place).unwrap_or(0),
+        ticket: row.try_get(4)?,
+        access: match access {
+            "shared" => Access::Shared {
+                permits: permits.and_then(|permits| u32::try_from(permits).ok()),
+            },
+            _ => Access::Exclusive,
+        },
+        owner: MutexOwner::from_row(
+            row.try_get(7)?,
+            row.try_get(9)?,
+            row.try_get(11)?,
+            row.try_get(10)?,
+            row.try_get(8)?,
+        ),
+        behind_session: row.try_get(12)?,
+        behind_name: row.try_get(13)?,
+        queued_since: time(row, 14)?,
+        reach: Reach {
+            parents: row.try_get(15)?,
+            children: row.try_get(16)?,
+        },
+    })
 }
 
 /// An answer of type `hold_outcome`, as [`Outcome::columns`] selects it.

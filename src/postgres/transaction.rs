@@ -12,7 +12,7 @@ use crate::{
     },
     domain::{
         Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery,
-        MutexState, Page, Released, Result,
+        MutexState, Page, Released, Result, Waiter, WaiterQuery,
     },
 };
 
@@ -78,6 +78,17 @@ impl MutexBackend for TransactionBackend<'_> {
 
     fn request<'a>(&'a self, request: &'a StateRequest) -> BackendFuture<'a, Observed<MutexState>> {
         self.call(Request(request))
+    }
+
+    fn holder_in_the_way<'a>(
+        &'a self,
+        request: &'a CaptureRequest,
+    ) -> BackendFuture<'a, Observed<Option<Mutex>>> {
+        self.call(HolderInTheWay(request))
+    }
+
+    fn waiters<'a>(&'a self, query: &'a WaiterQuery) -> BackendFuture<'a, Vec<Waiter>> {
+        self.call(ListWaiting(query))
     }
 
     fn list<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, Page> {

@@ -16,7 +16,7 @@ use crate::{
     },
     domain::{
         Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery,
-        MutexState, Page, Released, Result,
+        MutexState, Page, Released, Result, Waiter, WaiterQuery,
     },
 };
 
@@ -128,7 +128,7 @@ impl MutexBackend for SessionBackend {
     fn release<'a>(&'a self, request: &'a ReleaseRequest) -> BackendFuture<'a, Released> {
         Box::pin(async {
             self.decide(|store, now| {
-                let refuse = |other: InTheWay| other.refuse(now);
+                let refuse = |other: InTheWay| other.refuse(&request.id, now);
                 store.release(request, now).map_err(refuse)
             })
         })
@@ -143,6 +143,25 @@ impl MutexBackend for SessionBackend {
                 })
             })
         })
+    }
+
+    fn holder_in_the_way<'a>(
+        &'a self,
+        request: &'a CaptureRequest,
+    ) -> BackendFuture<'a, Observed<Option<Mutex>>> {
+        Box::pin(async {
+            self.decide(|store, now| {
+                let in_the_way = store.in_the_way(request, now);
+                Ok(Observed {
+                    value: in_the_way.map(|in_the_way| *in_the_way.holder),
+                    at: now,
+                })
+            })
+        })
+    }
+
+    fn waiters<'a>(&'a self, query: &'a WaiterQuery) -> BackendFuture<'a, Vec<Waiter>> {
+        Box::pin(async { self.decide(|store, now| Ok(store.waiters(query, now))) })
     }
 
     fn list<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, Page> {

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     backend::CaptureRequest,
     domain::{
-        Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, FencingToken, Mutex, Result,
+        Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, FencingToken, Mutex,
+        MutexId, Reach, Result, is_path,
     },
 };
 
@@ -32,9 +33,9 @@ pub(super) struct InTheWay {
 }
 
 impl InTheWay {
-    pub(super) fn refuse(self, now: DateTime<Utc>) -> Error {
+    pub(super) fn refuse(self, id: &MutexId, now: DateTime<Utc>) -> Error {
         Error::Busy {
-            id: self.holder.id.clone(),
+            id: id.clone(),
             holder: self.holder,
             observed_at: now,
         }
@@ -50,6 +51,9 @@ pub(super) fn check(request: &CaptureRequest, now: DateTime<Utc>) -> Result<()> 
     };
     match (request.access.check(), &request.auto_release) {
         (Err(error), _) => refuse(&error.to_string()),
+        _ if request.reach != Reach::none() && !is_path(request.id.id()) => refuse(
+            "lock_parents and lock_children go with a mutex_id that is a path: it begins and ends with a slash",
+        ),
         (_, Some(AutoRelease::Deadline(deadline))) if *deadline <= now => {
             refuse("auto_release_config: this deadline has already passed")
         }
@@ -68,7 +72,7 @@ impl Store {
     ) -> Result<Captured> {
         check(request, now)?;
         self.try_capture(request, now)
-            .map_err(|in_the_way| in_the_way.refuse(now))
+            .map_err(|in_the_way| in_the_way.refuse(&request.id, now))
     }
 
     /// Captures, if what is asked has been checked.
@@ -77,7 +81,18 @@ impl Store {
         request: &CaptureRequest,
         now: DateTime<Utc>,
     ) -> Result<Captured, InTheWay> {
-        self.at(&request.id, |place| place.capture(request, now))
+        if let Some(in_the_way) = self.beside_the_place(request, now) {
+            return Err(in_the_way);
+        }
+        let place = self.place(&request.id);
+        let is_busy = place.is_some_and(|place| place.in_the_way(request, now).is_some());
+        let evicted = match is_busy {
+            true => Vec::new(),
+            false => self.evict_around(request, now),
+        };
+        self.at(&request.id, now, |place| {
+            place.capture(request, evicted, now)
+        })
     }
 
     /// What a capture would be refused for.
@@ -86,7 +101,38 @@ impl Store {
         request: &CaptureRequest,
         now: DateTime<Utc>,
     ) -> Option<InTheWay> {
-        self.place(&request.id)?.in_the_way(request, now)
+        let at_the_place = self.place(&request.id);
+        at_the_place
+            .and_then(|place| place.in_the_way(request, now))
+            .or_else(|| self.beside_the_place(request, now))
+    }
+
+    /// What a capture of a path would be refused for that is not at the path itself.
+    fn beside_the_place(&self, request: &CaptureRequest, now: DateTime<Utc>) -> Option<InTheWay> {
+        let place = self.place(&request.id);
+        let own = place.and_then(|place| {
+            let mut live = place.live(now);
+            live.find(|hold| hold.check_owner(&request.owner))
+        });
+        let wants_it_alone =
+            own.is_some_and(|own| own.permit > 0 && request.access == Access::Exclusive);
+        if own.is_some() && !wants_it_alone {
+            return None;
+        }
+        if place.is_some_and(|place| place.in_the_way(request, now).is_some()) {
+            return None;
+        }
+        let holder = self.hold_in_the_way(&request.id, &request.owner, request.access, now);
+        let ahead = || {
+            let ticket = place.and_then(|place| place.ticket_of(&request.owner));
+            self.waiter_in_the_way(request, ticket)
+                .filter(|_| own.is_none())
+        };
+        let holder = holder.cloned().or_else(ahead)?;
+        Some(InTheWay {
+            holder: Box::new(holder),
+            may_be_waited_for: own.is_none(),
+        })
     }
 }
 
@@ -118,9 +164,11 @@ impl Place {
     fn capture(
         &mut self,
         request: &CaptureRequest,
+        evicted_beside: Vec<Mutex>,
         now: DateTime<Utc>,
     ) -> Result<Captured, InTheWay> {
-        let evicted = self.evict(now);
+        let mut evicted = self.evict(now);
+        evicted.extend(evicted_beside);
         let captured = match self.in_the_way(request, now) {
             Some(in_the_way) => Err(in_the_way),
             None => Ok(
@@ -152,6 +200,7 @@ impl Place {
             now,
         );
         hold.status_data.clone_from(&request.status_data);
+        hold.reach = request.reach;
         if request.access.is_shared() {
             hold.permit = self.free_permit();
             hold.permits = request.access.permits();

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{line::Waiter, store::Store};
+use super::{line::Waiter, store::Store, tree::must_take_turns};
 use crate::{
     backend::CaptureRequest,
-    domain::{Access, FencingToken, Mutex, MutexId, MutexOwner},
+    domain::{Access, FencingToken, Mutex, MutexId, MutexOwner, is_above},
 };
 
 /// How far a circle is followed.
@@ -131,30 +131,25 @@ impl<'a> Search<'a> {
         let mut others: BTreeMap<&MutexId, Line<'a>> = BTreeMap::new();
         let mut unread = vec![(id, before)];
         while let Some((id, before)) = unread.pop() {
-            for (ticket, waiter) in self.before(id, before) {
-                for (other, place) in self.store.places().filter(|(other, _)| *other != id) {
-                    let Some(same) = place.line.get(&ticket) else {
-                        continue;
-                    };
-                    let needs = Needs::of(same.access);
-                    match others.get_mut(other) {
-                        Some(line) if line.before >= ticket => continue,
-                        Some(line) => {
-                            line.before = ticket;
-                            line.needs = line.needs.and(needs);
-                        }
-                        None => {
-                            let line = Line {
-                                id: other,
-                                before: ticket,
-                                behind: Some(&waiter.owner),
-                                needs,
-                            };
-                            others.insert(other, line);
-                        }
+            for (other, ticket, waiter) in self.waited_for_too(id, before) {
+                let needs = Needs::of(waiter.access);
+                match others.get_mut(other) {
+                    Some(line) if line.before >= ticket => continue,
+                    Some(line) => {
+                        line.before = ticket;
+                        line.needs = line.needs.and(needs);
                     }
-                    unread.push((other, ticket));
+                    None => {
+                        let line = Line {
+                            id: other,
+                            before: ticket,
+                            behind: Some(&waiter.owner),
+                            needs,
+                        };
+                        others.insert(other, line);
+                    }
                 }
+                unread.push((other, ticket));
             }
         }
         // A way back to where it began.
@@ -163,6 +158,30 @@ impl<'a> Search<'a> {
             own.needs = own.needs.and(further.needs);
         }
         std::iter::once(own).chain(others.into_values()).collect()
+    }
+
+    /// Where else somebody must be served before one with this ticket here: the other places of
+    /// those before it, and, for a path, those before it at paths above and below.
+    fn waited_for_too(&self, id: &'a MutexId, before: i64) -> Vec<(&'a MutexId, i64, &'a Waiter)> {
+        let store = self.store;
+        let mut places = Vec::new();
+        for (ticket, _) in self.before(id, before) {
+            let others = store.places().filter(|(other, _)| *other != id);
+            places.extend(
+                others.filter_map(|(other, place)| Some((other, ticket, place.line.get(&ticket)?))),
+            );
+        }
+        let waiter = store.place(id).and_then(|place| place.line.get(&before));
+        if let Some(waiter) = waiter {
+            let wish = (&waiter.owner, waiter.access, waiter.reach);
+            for (at, place) in store.around(id) {
+                let earlier = place.line.range(..before).filter(|(_, other)| {
+                    must_take_turns(other, at, id, wish) && !other.owner.is_same(self.asker)
+                });
+                places.extend(earlier.map(|(ticket, other)| (at, *ticket, other)));
+            }
+        }
+        places
     }
 
     /// Those before a ticket in a line, other than the asker.
@@ -203,10 +222,55 @@ impl<'a> Search<'a> {
         if !needs.can_be_met_beside(stuck) {
             return found;
         }
-        let place = self.store.place(line.id)?;
-        let waiter = place.line.get(&self.ticket)?;
-        let asker_is_before = waiter.owner.is_same(self.asker) && self.ticket < line.before;
+        if let Some(beside) = self.circle_beside(line) {
+            return Some(beside);
+        }
+        let asker_is_before = self.ticket < line.before && self.asker_waits_at(line.id, |_| true)
+            || self.asker_is_before_at_another_path(line);
         asker_is_before.then(|| ", where the one who asks is before it".to_owned())
+    }
+
+    /// A hold at a path above or below that is in the way, and stays.
+    fn circle_beside(&mut self, line: &Line<'a>) -> Option<String> {
+        let store = self.store;
+        let waiter = store.place(line.id)?.line.get(&line.before)?;
+        let mut found = None;
+        for (at, place) in store.around(line.id) {
+            for hold in place.live(self.now) {
+                let reaches = match is_above(at.id(), line.id.id()) {
+                    true => hold.reach.children,
+                    false => hold.reach.parents,
+                };
+                let is_shared = hold.permit > 0 && waiter.access.is_shared();
+                if !reaches || is_shared || hold.check_owner(&waiter.owner) {
+                    continue;
+                }
+                if let Some(here) = self.circle_through(hold) {
+                    found = found
+                        .filter(|found: &String| !found.is_empty())
+                        .or(Some(here));
+                }
+            }
+        }
+        found
+    }
+
+    fn asker_waits_at(&self, id: &MutexId, as_wanted: impl Fn(&Waiter) -> bool) -> bool {
+        let place = self.store.place(id);
+        let waiter = place.and_then(|place| place.line.get(&self.ticket));
+        waiter.is_some_and(|waiter| waiter.owner.is_same(self.asker) && as_wanted(waiter))
+    }
+
+    fn asker_is_before_at_another_path(&self, line: &Line<'a>) -> bool {
+        let place = self.store.place(line.id);
+        let Some(behind) = place.and_then(|place| place.line.get(&line.before)) else {
+            return false;
+        };
+        let wish = (&behind.owner, behind.access, behind.reach);
+        self.ticket < line.before
+            && self.store.around(line.id).any(|(at, _)| {
+                self.asker_waits_at(at, |waiter| must_take_turns(waiter, at, line.id, wish))
+            })
     }
 
     /// `None` if the one who has this hold may come to release it.

@@ -23,14 +23,14 @@ impl Store {
                 .token
                 .is_none_or(|token| token == hold.fencing_token)
         };
-        self.at(&request.id, |place| {
+        self.at(&request.id, now, |place| {
             let own = place.of_owner(&request.owner);
             if let Some(hold) = own.filter(|hold| means(hold) && !is_over(hold, now)) {
                 renew(hold, now, request.status_data.as_ref());
                 return Ok(hold.clone());
             }
             Err(match busy(place, &request.owner, now) {
-                Some(in_the_way) => in_the_way.refuse(now),
+                Some(in_the_way) => in_the_way.refuse(&request.id, now),
                 None => Error::Lost {
                     id: request.id.clone(),
                     token: request.token,
@@ -50,7 +50,7 @@ impl Store {
                 .token
                 .is_none_or(|token| token == hold.fencing_token)
         };
-        self.at(&request.id, |place| {
+        self.at(&request.id, now, |place| {
             let own = place
                 .remove(|hold| hold.check_owner(&request.owner) && means(hold))
                 .pop();
@@ -71,7 +71,7 @@ impl Store {
         holds
             .iter()
             .filter(|kept| {
-                self.at(&kept.id, |place| {
+                self.at(&kept.id, now, |place| {
                     let hold = place
                         .holds
                         .values_mut()

@@ -8,7 +8,9 @@ use tokio::sync::Notify;
 use super::{place::Place, store::Store};
 use crate::{
     backend::{CaptureRequest, Ticket},
-    domain::{Access, AutoRelease, FencingToken, Mutex, MutexId, MutexOwner},
+    domain::{
+        Access, AutoRelease, FencingToken, Mutex, MutexId, MutexOwner, Reach, Waiter as Listed,
+    },
 };
 
 /// How long a waiter waits at most before it is to ask again without a reason.
@@ -19,6 +21,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Waiter {
     pub(super) owner: MutexOwner,
     pub(super) access: Access,
+    pub(super) reach: Reach,
     pub(super) while_holding: Vec<FencingToken>,
     queued_since: DateTime<Utc>,
     /// Remembers a ring that nobody waited for.
@@ -37,7 +40,34 @@ impl Waiter {
         );
         hold.permit = u32::from(self.access.is_shared());
         hold.permits = self.access.permits();
+        hold.reach = self.reach;
         hold
+    }
+
+    /// As people see it.
+    pub(super) fn as_listed(
+        &self,
+        id: &MutexId,
+        place: u64,
+        ticket: i64,
+        behind: Option<MutexOwner>,
+    ) -> Listed {
+        Listed {
+            id: id.clone(),
+            place,
+            ticket,
+            access: self.access,
+            reach: self.reach,
+            owner: self.owner.clone(),
+            behind_session: behind.as_ref().map(|owner| owner.session_id().to_owned()),
+            behind_name: behind.map(|owner| owner.name().to_owned()),
+            queued_since: self.queued_since,
+        }
+    }
+
+    /// Tells it to ask again.
+    pub(super) fn ring(&self) {
+        self.bell.notify_one();
     }
 }
 
@@ -82,6 +112,7 @@ impl Place {
         let waiter = Waiter {
             owner: request.owner.clone(),
             access: request.access,
+            reach: request.reach,
             while_holding: while_holding.to_vec(),
             queued_since,
             bell,
@@ -102,18 +133,20 @@ impl Place {
         if let Some((_, first)) = self.line.first_key_value()
             && self.has_room(first.access, now)
         {
-            first.bell.notify_one();
+            first.ring();
         }
     }
 
-    fn prospect(&self, number: i64, now: DateTime<Utc>) -> Prospect {
+    fn prospect(&self, number: i64, in_the_way: Option<&Mutex>, now: DateTime<Utc>) -> Prospect {
         let Some(waiter) = self.line.get(&number) else {
             return Prospect::Now;
         };
-        if self.first_before(Some(number)).is_none() && self.has_room(waiter.access, now) {
+        let is_first = self.first_before(Some(number)).is_none();
+        if is_first && in_the_way.is_none() && self.has_room(waiter.access, now) {
             return Prospect::Now;
         }
-        let first_end = self.live(now).filter_map(|hold| hold.expires_at).min();
+        let holds = self.live(now).chain(in_the_way);
+        let first_end = holds.filter_map(|hold| hold.expires_at).min();
         let left = first_end.and_then(|end| {
             // A hold is over when its end has passed.
             let passed = end.checked_add_signed(TimeDelta::milliseconds(1))?;
@@ -129,12 +162,23 @@ impl Place {
 impl Store {
     /// When it is worth asking again with a ticket.
     pub(super) fn prospect(&self, ticket: &Ticket, now: DateTime<Utc>) -> Prospect {
-        self.place(&ticket.holder.id)
-            .map_or(Prospect::Now, |place| place.prospect(ticket.number, now))
+        // What is in the way may be at another path than the one that is waited for.
+        let waited_for = |(_, place): &(&MutexId, &Place)| place.line.contains_key(&ticket.number);
+        let holders = self
+            .place(&ticket.holder.id)
+            .map(|place| (&ticket.holder.id, place));
+        let Some((id, place)) = holders
+            .filter(waited_for)
+            .or_else(|| self.places().find(waited_for))
+        else {
+            return Prospect::Now;
+        };
+        let in_the_way = self.in_the_way_of_ticket(id, ticket.number, now);
+        place.prospect(ticket.number, in_the_way.as_ref(), now)
     }
 
     pub(super) fn leave_line(&mut self, id: &MutexId, owner: &MutexOwner, now: DateTime<Utc>) {
-        self.at(id, |place| {
+        self.at(id, now, |place| {
             if place.leave(owner) {
                 place.wake(now);
             }

@@ -11,5 +11,6 @@ mod operating;
 mod place;
 mod several;
 mod store;
+mod tree;
 
 pub use backend::SessionBackend;

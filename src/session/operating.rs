@@ -11,7 +11,7 @@ use crate::{
 impl Store {
     /// Removes one hold under a custom rule, and says whether it was there.
     pub(super) fn evict(&mut self, id: &MutexId, token: FencingToken, now: DateTime<Utc>) -> bool {
-        self.at(id, |place| {
+        self.at(id, now, |place| {
             let evicted = place.remove(|hold| {
                 hold.fencing_token == token
                     && matches!(hold.auto_release, AutoRelease::Custom { .. })
@@ -27,7 +27,7 @@ impl Store {
         request: &ForceReleaseRequest,
         now: DateTime<Utc>,
     ) -> ForceReleased {
-        self.at(&request.id, |place| {
+        self.at(&request.id, now, |place| {
             let taken = place.remove(|hold| {
                 request
                     .token
@@ -44,13 +44,15 @@ impl Store {
     /// Removes all holds that are over, and says how many.
     pub(super) fn sweep(&mut self, now: DateTime<Utc>) -> u64 {
         let mut swept = 0;
-        self.everywhere(|place| {
-            let evicted = place.evict(now).len();
-            if evicted > 0 {
-                swept += evicted;
-                place.wake(now);
-            }
-        });
+        for id in self.names() {
+            self.at(&id, now, |place| {
+                let evicted = place.evict(now).len();
+                if evicted > 0 {
+                    swept += evicted;
+                    place.wake(now);
+                }
+            });
+        }
         u64::try_from(swept).unwrap_or(u64::MAX)
     }
 }

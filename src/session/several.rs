@@ -12,7 +12,7 @@ use crate::{
     backend::{
         CaptureAllRequest, CaptureRequest, CapturedAll, ReleaseRequest, ReleasedEach, Ticket,
     },
-    domain::{Captured, Error, MutexId, MutexOwner, Released, Result},
+    domain::{Captured, Error, Mutex, MutexId, MutexOwner, Released, Result},
 };
 
 /// As many requests as one call of the SQL functions takes.
@@ -55,7 +55,10 @@ impl Store {
                 captured.collect::<Result<_>>().map(CapturedAll::Captured)
             }
             Some(blocker) if request.wait && may_wait => self.wait_for(request, blocker, now),
-            Some(blocker) => Err(blocker.refuse(now)),
+            Some(blocker) => {
+                let asked = asked_for(captures, &blocker.holder).clone();
+                Err(blocker.refuse(&asked, now))
+            }
         }
     }
 
@@ -89,7 +92,7 @@ impl Store {
         let while_holding = &request.while_holding;
         let mut before = Vec::new();
         for capture in &wanted {
-            before.push(self.at(&capture.id, |place| {
+            before.push(self.at(&capture.id, now, |place| {
                 place.join(capture, while_holding, number, now)
             }));
         }
@@ -104,7 +107,7 @@ impl Store {
             }));
         };
         for (capture, before) in wanted.iter().zip(before) {
-            self.at(&capture.id, |place| {
+            self.at(&capture.id, now, |place| {
                 place.line.remove(&number);
                 place.line.extend(before);
             });
@@ -160,6 +163,14 @@ impl Store {
             .filter_map(release)
             .map(ReleasedEach::Done)
             .collect()
+    }
+}
+
+/// For which of these mutexes a hold is in the way.
+fn asked_for<'a>(captures: &'a [CaptureRequest], holder: &'a Mutex) -> &'a MutexId {
+    match captures {
+        [one] => &one.id,
+        _ => &holder.id,
     }
 }
 

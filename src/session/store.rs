@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use chrono::{DateTime, Utc};
 
 use super::place::Place;
-use crate::domain::{Mutex, MutexId};
+use crate::domain::{Mutex, MutexId, is_above, is_path};
 
 /// All mutexes of a process, or of a request: those that are held or waited for.
 #[derive(Debug, Default)]
@@ -30,23 +30,50 @@ impl Store {
             .flat_map(move |place| place.live(now))
     }
 
+    /// The places below a path, in the order of their names.
+    pub(super) fn below(&self, id: &MutexId) -> impl Iterator<Item = (&MutexId, &Place)> {
+        let behind = (Bound::Excluded(id), Bound::Unbounded);
+        self.places
+            .range::<MutexId, _>(behind)
+            .take_while(move |(other, _)| {
+                other.group() == id.group()
+                    && other.mode() == id.mode()
+                    && other.id().starts_with(id.id())
+            })
+            .filter(move |(other, _)| is_above(id.id(), other.id()))
+    }
+
+    /// The places above a path.
+    pub(super) fn above(&self, id: &MutexId) -> impl Iterator<Item = (&MutexId, &Place)> {
+        self.places.iter().filter(move |(other, _)| {
+            other.group() == id.group()
+                && other.mode() == id.mode()
+                && is_above(other.id(), id.id())
+        })
+    }
+
     /// Changes what there is about a mutex. Nothing is kept of one that is neither held nor waited
-    /// for.
-    pub(super) fn at<T>(&mut self, id: &MutexId, change: impl FnOnce(&mut Place) -> T) -> T {
+    /// for. Whoever may come in by the change at a path above or below is told.
+    pub(super) fn at<T>(
+        &mut self,
+        id: &MutexId,
+        now: DateTime<Utc>,
+        change: impl FnOnce(&mut Place) -> T,
+    ) -> T {
         let place = self.places.entry(id.clone()).or_default();
         let answer = change(place);
         if place.is_empty() {
             self.places.remove(id);
         }
+        if is_path(id.id()) {
+            self.wake_around(id, now);
+        }
         answer
     }
 
-    /// Changes what there is about every mutex.
-    pub(super) fn everywhere(&mut self, mut change: impl FnMut(&mut Place)) {
-        self.places.retain(|_, place| {
-            change(place);
-            !place.is_empty()
-        });
+    /// The names of all places.
+    pub(super) fn names(&self) -> Vec<MutexId> {
+        self.places.keys().cloned().collect()
     }
 
     pub(super) fn next_ticket(&mut self) -> i64 {

@@ -103,7 +103,7 @@ impl Place {
     /// Ada's hold of `m`, for as long as the nightly job runs.
     async fn held_by_ada(&self) -> Captured {
         let ada = owner("ada").with_name("Ada").unwrap();
-        let capture = self.uninformed.capture(&mutex_id("m")).owner(ada);
+        let capture = self.uninformed.capture(mutex_id("m")).owner(ada);
         capture.auto_release(Jobs::rule("nightly")).await.unwrap()
     }
 }
@@ -239,7 +239,7 @@ async fn a_sweep_that_knows_the_rule_removes_what_is_over_on_every_page() {
         // More than are judged at a time; every third job has finished.
         for number in 0..1200 {
             let job = if number % 3 == 0 { "nightly" } else { "weekly" };
-            let capture = place.uninformed.capture(&mutex_id(&number.to_string()));
+            let capture = place.uninformed.capture(mutex_id(&number.to_string()));
             capture.auto_release(Jobs::rule(job)).await.unwrap();
         }
         place.jobs.finish("nightly");
@@ -364,6 +364,7 @@ async fn a_backend_evicts_no_hold_that_it_judges_itself() {
                 id: mutex_id("m"),
                 owner: owner("ada"),
                 access: pgmutex::Access::Exclusive,
+                reach: pgmutex::Reach::none(),
                 auto_release: Some(rule),
                 status_data: None,
             };
@@ -442,7 +443,7 @@ async fn an_eviction_in_a_callers_transaction_rolls_back_with_it() {
     let mut client = place.database.as_ref().unwrap().client().await;
     let transaction = client.transaction().await.unwrap();
     let inside = place.informed.in_transaction(&transaction);
-    let captured = inside.capture(&mutex_id("m")).owner(owner("bob")).await;
+    let captured = inside.capture(mutex_id("m")).owner(owner("bob")).await;
     let outcome = captured.unwrap().outcome;
     assert!(matches!(outcome, CaptureOutcome::Evicted(_)), "{outcome:?}");
     transaction.rollback().await.unwrap();

@@ -188,7 +188,7 @@ async fn a_sweep_takes_what_is_over_and_is_stopped_by_nothing() {
 async fn another_session_is_refused_until_the_row_is_over_and_then_evicts_it() {
     let database = Database::fresh().await;
     let (client, mutexes) = (database.client().await, database.mutexes().await);
-    let capture = || mutexes.capture(&mutex_id("m")).owner(owner("me"));
+    let capture = || mutexes.capture(mutex_id("m")).owner(owner("me"));
     for (rule, config, end) in SHAPES {
         insert(&client, "m", rule, config, "now").await;
         if !at_once(end) {
@@ -215,7 +215,7 @@ async fn the_same_session_refreshes_its_row_which_keeps_its_rule_and_token() {
     let database = Database::fresh().await;
     let (client, mutexes) = (database.client().await, database.mutexes().await);
     let (m, django) = (mutex_id("m"), owner("django"));
-    let first = mutexes.capture(&mutex_id("first")).await.unwrap();
+    let first = mutexes.capture(mutex_id("first")).await.unwrap();
     insert(&client, "m", "timeout", "soon", "now").await;
     let_pass(&client, "200 seconds").await;
     let state = mutexes.request_by(&m, &django).await.unwrap();
@@ -319,7 +319,7 @@ async fn a_row_without_an_owner_is_nobodys_until_it_is_over_or_forced_away() {
     let database = Database::fresh().await;
     let (client, mutexes) = (database.client().await, database.mutexes().await);
     let nobodys = "update pgmutex.mutex_model set owner_session = '', owner_name = ''";
-    let capture = || mutexes.capture(&mutex_id("m")).owner(owner("me"));
+    let capture = || mutexes.capture(mutex_id("m")).owner(owner("me"));
     insert(&client, "m", "timeout", "300", "now").await;
     client.batch_execute(nobodys).await.unwrap();
     match capture().await {
@@ -377,7 +377,7 @@ async fn a_column_and_triggers_of_another_program_disturb_no_function() {
     let before = answers(&session).await;
     assert_eq!(before[..3], ["captured", "refreshed", "busyone"]);
     assert_eq!(before[before.len() - 2..], ["1", "evicted"]);
-    let captured = mutexes.capture(&mutex_id("n")).await.unwrap();
+    let captured = mutexes.capture(mutex_id("n")).await.unwrap();
     mutexes.release(&captured.id).await.unwrap();
     for change in [
         "alter table pgmutex.mutex_model add column note text default 'none', add column \"Größe\" integer",
@@ -393,7 +393,7 @@ async fn a_column_and_triggers_of_another_program_disturb_no_function() {
     ] {
         other.run(change).await;
         assert_eq!(answers(&session).await, before, "after: {change}");
-        let captured = mutexes.capture(&mutex_id("n")).await.unwrap();
+        let captured = mutexes.capture(mutex_id("n")).await.unwrap();
         let page = mutexes.list(&MutexQuery::all()).await.unwrap();
         assert_eq!(page.mutexes, [captured.mutex]);
         mutexes.release(&mutex_id("n")).await.unwrap();

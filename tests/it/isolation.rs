@@ -70,7 +70,7 @@ async fn inside_a_callers_transaction_the_level_is_refused_with_advice() {
         .unwrap();
     let refused = mutexes
         .in_transaction(&transaction)
-        .capture(&mutex_id("m"))
+        .capture(mutex_id("m"))
         .await
         .unwrap_err();
     assert!(matches!(refused, Error::IsolationLevel { .. }));
@@ -122,7 +122,7 @@ async fn a_role_that_may_only_read_by_default_is_told_so() {
     let database = Database::fresh().await;
     let (role, url) = role_with(&database, "default_transaction_read_only = on").await;
     let mutexes = Mutexes::builder().pool(pgmutex::pool_for_url(&url).unwrap());
-    let refused = mutexes.capture(&mutex_id("m")).await.unwrap_err();
+    let refused = mutexes.capture(mutex_id("m")).await.unwrap_err();
     assert!(matches!(refused, Error::ReadOnly { .. }), "{refused:?}");
     assert_eq!(mutexes.count(&MutexQuery::all()).await.unwrap(), 0);
     drop_role(&database, &role).await;
@@ -220,7 +220,7 @@ async fn a_standby_decides_nothing_but_may_be_looked_at() {
     let mutexes = Mutexes::connect(&primary.url("postgres")).await.unwrap();
     mutexes.migrate().await.unwrap();
     mutexes
-        .capture(&mutex_id("m"))
+        .capture(mutex_id("m"))
         .owner(owner("a"))
         .await
         .unwrap();
@@ -230,7 +230,7 @@ async fn a_standby_decides_nothing_but_may_be_looked_at() {
         .unwrap();
     for answer in [
         mutexes
-            .capture(&mutex_id("m"))
+            .capture(mutex_id("m"))
             .owner(owner("a"))
             .await
             .map(drop),

@@ -112,7 +112,7 @@ async fn a_prefix_is_taken_literally() {
     let [postgres, in_process] = both(&database).await;
     for mutexes in [postgres, in_process, old_fashioned.mutexes().await] {
         for id in ids {
-            mutexes.capture(&mutex_id(id)).await.unwrap();
+            mutexes.capture(mutex_id(id)).await.unwrap();
         }
         for prefix in [
             "", "100%", "100%_", "a_", "a\\", "a\\%", "\\", "\\\\", "%", "_", "a%", "'",
@@ -165,7 +165,7 @@ async fn pages_follow_each_other_without_gap_or_overlap() {
     for mutexes in both(&database).await {
         for number in 0..10 {
             mutexes
-                .capture(&mutex_id(&number.to_string()))
+                .capture(mutex_id(&number.to_string()))
                 .await
                 .unwrap();
         }

@@ -32,5 +32,6 @@ mod sql_api;
 mod tls_missing;
 mod tokens;
 mod transactions;
+mod trees;
 mod unknown_outcomes;
 mod waiting_line;

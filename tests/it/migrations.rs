@@ -29,7 +29,7 @@ async fn an_empty_database_is_migrated_once() {
     let status = mutexes.schema_status().await.unwrap().unwrap();
     assert_eq!((status.found, status.pending), (None, known()));
     assert!(matches!(
-        mutexes.capture(&mutex_id("m")).await,
+        mutexes.capture(mutex_id("m")).await,
         Err(Error::NotMigrated { .. })
     ));
     assert!(matches!(
@@ -42,7 +42,7 @@ async fn an_empty_database_is_migrated_once() {
     assert_eq!(status.found, Some(status.expected));
     assert_eq!(status.pending, [""; 0]);
     mutexes.verify().await.unwrap();
-    mutexes.capture(&mutex_id("m")).await.unwrap();
+    mutexes.capture(mutex_id("m")).await.unwrap();
 }
 
 async fn migrate_at_once(count: usize) {
@@ -129,7 +129,7 @@ async fn after_a_migrator_killed_half_way_the_next_one_completes() {
     database
         .mutexes()
         .await
-        .capture(&mutex_id("m"))
+        .capture(mutex_id("m"))
         .await
         .unwrap();
 }
@@ -206,7 +206,7 @@ async fn a_history_that_is_not_ours_is_refused() {
             matches!(error, Error::Migration { .. }),
             "{damage}: {error:?}"
         );
-        mutexes.capture(&mutex_id("m")).await.unwrap();
+        mutexes.capture(mutex_id("m")).await.unwrap();
     }
 }
 
@@ -257,7 +257,7 @@ async fn a_role_that_may_not_create_can_still_find_everything_done() {
         .await;
     let mutexes = Mutexes::connect(&url).await.unwrap();
     assert_eq!(mutexes.migrate().await.unwrap().applied, [""; 0]);
-    let captured = mutexes.capture(&mutex_id("m")).await.unwrap();
+    let captured = mutexes.capture(mutex_id("m")).await.unwrap();
     // It may use the functions and nothing behind them.
     let client = {
         let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)

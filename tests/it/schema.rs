@@ -111,11 +111,22 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
         "hold_is_over('connection', '17', now(), now())",
         "waiter_is_gone(1, now())",
         "first_in_line('g', 'm', '1', null)",
-        "could_be_captured('g', 'm', '1', 'shared', 1)",
+        "could_be_captured('g', 'm', '/1/', 1, 'shared', 1, 's', true, true)",
         "wake_line('g', 'm', '1')",
-        "circle_of_waiting('g', 'm', '1', 'shared', 1, null, 's', null, '{}', '{}', '{}')",
-        "refuse_deadlock('g', 'm', '1', 'shared', 1, 's', 1, '{1}')",
-        "join_line('g', 'm', '1', 1, 'shared', 1, 's', '', '', '', '', '{1}', 1)",
+        "wake_lines('g', 'm', '/1/')",
+        "is_path('/1/')",
+        "paths_above('/1/')",
+        "end_of_path('/1/')",
+        "check_path('/1/')",
+        "check_reach('/1/', true, true)",
+        "lock_mutex('g', 'm', '/1/')",
+        "try_lock_mutex('g', 'm', '/1/')",
+        "evict_hold('g', 'm', '/1/', 0, 1, now(), true)",
+        "hold_in_the_way('g', 'm', '/1/', 's', 'shared', true)",
+        "waiter_in_the_way('g', 'm', '/1/', 1, 's', 'shared', true, true)",
+        "circle_of_waiting('g', 'm', '/1/', 'shared', 1, null, true, true, 's', 's', null, '{}', '{}', '{}')",
+        "refuse_deadlock('g', 'm', '/1/', 'shared', 1, 's', 1, '{1}', true, true)",
+        "join_line('g', 'm', '/1/', 1, 'shared', 1, 's', '', '', '', '', '{1}', 1, true, true)",
         "listener_is_seen(1, true)",
         "lock_mutexes('[{}]')",
         "check_requests('[{}]', '{}', '{}')",
@@ -179,7 +190,7 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
     // These decide nothing.
     assert_eq!(
         session.ask(&list("provolatile <> 'v'")).await,
-        "check_text mutex_key rule_ends_at"
+        "check_text end_of_path is_path mutex_key paths_above rule_ends_at"
     );
     // A type named in a declaration is looked up when a session first calls the function, by the path of then: a caller could
     // put a domain of its own there. These declare nothing but built-in types.
@@ -189,9 +200,10 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
                 "not coalesce('search_path=pgmutex, pg_temp' = any (proconfig), false)"
             ))
             .await,
-        "check_access check_call check_requests check_rule check_text circle_of_waiting could_be_captured current_timeline \
-         draw_fencing_token first_in_line hold_is_over join_line listener_is_seen lock_mutexes mutex_key refuse_deadlock refuse_input \
-         refuse_transaction rule_ends_at session_is_gone waiter_is_gone wake_line"
+        "check_access check_call check_path check_reach check_requests check_rule check_text circle_of_waiting could_be_captured \
+         current_timeline draw_fencing_token end_of_path evict_hold first_in_line hold_in_the_way hold_is_over is_path join_line \
+         listener_is_seen lock_mutex lock_mutexes mutex_key paths_above refuse_deadlock refuse_input refuse_transaction rule_ends_at \
+         session_is_gone try_lock_mutex waiter_in_the_way waiter_is_gone wake_line wake_lines"
     );
     let declares_ours = "prolang = (select oid from pg_language where lanname = 'plpgsql') \
          and not coalesce('search_path=pgmutex, pg_temp' = any (proconfig), false) \

@@ -32,7 +32,7 @@ fn answers(call: &str) -> String {
 /// The columns of an answer, by their names.
 const COLUMNS: &str = "outcome, mutex_group, mutex_mode, mutex_id, permit, permits, owner_session, owner_host, owner_id, owner_login, \
                        owner_name, auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since, \
-                       expires_at, observed_at, evicted_owner_session, evicted_owner_name, evicted_fencing_token, ticket";
+                       expires_at, lock_parents, lock_children, observed_at, evicted_owner_session, evicted_owner_name, evicted_fencing_token, ticket";
 
 /// Who holds what.
 async fn held(session: &Session) -> String {

@@ -20,7 +20,17 @@ async fn functions_have_their_published_names_and_arguments() {
             "capture",
             "mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text, \
              owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer, \
-             wait boolean, listener bigint, while_holding bigint[]",
+             wait boolean, listener bigint, while_holding bigint[], lock_parents boolean, lock_children boolean",
+        ),
+        (
+            "holder_in_the_way",
+            "mutex_group text, mutex_mode text, mutex_id text, owner_session text, access text, permits integer, \
+             lock_parents boolean, lock_children boolean",
+        ),
+        (
+            "list_waiting",
+            "mutex_group text, mutex_mode text, mutex_id text, mutex_id_prefix text, owner_session text, page_size bigint, \
+             after_group text, after_mode text, after_id text, after_ticket bigint",
         ),
         (
             "refresh",

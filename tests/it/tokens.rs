@@ -61,7 +61,7 @@ async fn tokens(mutexes: &Mutexes) -> FencingToken {
 
 async fn token(mutexes: &Mutexes, id: &str) -> FencingToken {
     let captured = mutexes
-        .capture(&mutex_id(id))
+        .capture(mutex_id(id))
         .owner(owner(id))
         .await
         .unwrap();

@@ -16,7 +16,7 @@ async fn a_capture_commits_with_the_callers_data() {
     let transaction = client.transaction().await.unwrap();
     let captured = mutexes
         .in_transaction(&transaction)
-        .capture(&mutex_id("m"))
+        .capture(mutex_id("m"))
         .owner(owner("a"))
         .await
         .unwrap();
@@ -38,7 +38,7 @@ async fn a_capture_rolls_back_with_the_callers_data() {
     let transaction = client.transaction().await.unwrap();
     let inside = mutexes.in_transaction(&transaction);
     inside
-        .capture(&mutex_id("m"))
+        .capture(mutex_id("m"))
         .owner(owner("a"))
         .await
         .unwrap();
@@ -96,19 +96,19 @@ async fn busy_and_lost_leave_the_transaction_as_it_was() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes().await;
     mutexes
-        .capture(&mutex_id("taken"))
+        .capture(mutex_id("taken"))
         .owner(owner("a"))
         .await
         .unwrap();
     let mut client = database.client().await;
     let transaction = client.transaction().await.unwrap();
     let inside = mutexes.in_transaction(&transaction);
-    let refused = inside.capture(&mutex_id("taken")).owner(owner("b")).await;
+    let refused = inside.capture(mutex_id("taken")).owner(owner("b")).await;
     assert!(refused.unwrap_err().is_busy());
     let lost = inside.refresh(&mutex_id("free")).owner(owner("b")).await;
     assert!(matches!(lost, Err(Error::Lost { .. })));
     inside
-        .capture(&mutex_id("free"))
+        .capture(mutex_id("free"))
         .owner(owner("b"))
         .await
         .unwrap();
@@ -124,14 +124,14 @@ async fn a_savepoint_takes_its_captures_back_and_the_rest_stays() {
     let mut transaction = client.transaction().await.unwrap();
     mutexes
         .in_transaction(&transaction)
-        .capture(&mutex_id("outer"))
+        .capture(mutex_id("outer"))
         .owner(owner("a"))
         .await
         .unwrap();
     let savepoint = transaction.transaction().await.unwrap();
     mutexes
         .in_transaction(&savepoint)
-        .capture(&mutex_id("inner"))
+        .capture(mutex_id("inner"))
         .owner(owner("a"))
         .await
         .unwrap();
@@ -172,7 +172,7 @@ async fn a_pooled_transaction_of_deadpools_serves_as_well() {
     let transaction = client.transaction().await.unwrap();
     mutexes
         .in_transaction(&transaction)
-        .capture(&mutex_id("m"))
+        .capture(mutex_id("m"))
         .await
         .unwrap();
     transaction.commit().await.unwrap();

@@ -165,13 +165,13 @@ async fn a_server_that_cannot_be_reached_is_unavailable_and_not_unknown() {
     let (mutexes, proxy) = through_a_proxy(&database).await;
     proxy.set(Cut::Everything);
     proxy.has_cut().await;
-    let error = mutexes.capture(&mutex_id("m")).await.unwrap_err();
+    let error = mutexes.capture(mutex_id("m")).await.unwrap_err();
     assert!(
         matches!(error, Error::Unavailable { .. }) || error.is_outcome_unknown(),
         "{error:?}"
     );
     // By now the pool knows that its connection is gone: nothing can be sent.
-    let error = mutexes.capture(&mutex_id("m")).await.unwrap_err();
+    let error = mutexes.capture(mutex_id("m")).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
 }
 
@@ -187,7 +187,7 @@ async fn a_silent_network_ends_a_call_at_its_own_limit() {
         .await
         .unwrap();
     proxy.set(Cut::AnswersFromNowOn);
-    let error = mutexes.capture(&mutex_id("m")).await.unwrap_err();
+    let error = mutexes.capture(mutex_id("m")).await.unwrap_err();
     assert!(error.is_outcome_unknown(), "{error:?}");
     proxy.set(Cut::Nowhere);
     // The connection that went silent was not put back: the next call has one that works.
@@ -378,7 +378,7 @@ async fn a_cancelled_migration_leaves_no_connection_that_is_still_waiting() {
     }
     drop(migrating);
     // With the turn still taken: the next call has a connection of its own.
-    let error = mutexes.capture(&mutex_id("m")).await.unwrap_err();
+    let error = mutexes.capture(mutex_id("m")).await.unwrap_err();
     assert!(matches!(error, Error::NotMigrated { .. }), "{error:?}");
 }
 
@@ -391,7 +391,7 @@ async fn no_limit_is_a_limit_too() {
         .connect(database.url())
         .await
         .unwrap();
-    mutexes.capture(&mutex_id("m")).await.unwrap();
+    mutexes.capture(mutex_id("m")).await.unwrap();
 }
 
 #[tokio::test]

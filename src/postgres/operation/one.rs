@@ -78,6 +78,22 @@ impl Operation for Request<'_> {
     }
 }
 
+pub(in super::super) struct HolderInTheWay<'a>(pub(in super::super) &'a CaptureRequest);
+
+impl Operation for HolderInTheWay<'_> {
+    type Output = Observed<Option<Mutex>>;
+    const NAME: &'static str = "holder_in_the_way";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<Observed<Option<Mutex>>, Error> {
+        repository.holder_in_the_way(client, self.0).await
+    }
+}
+
 pub(in super::super) struct List<'a>(pub(in super::super) &'a MutexQuery);
 
 impl Operation for List<'_> {

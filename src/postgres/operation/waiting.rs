@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     backend::{HoldToKeep, NotKept},
-    domain::{Error, MutexId, MutexOwner},
+    domain::{Error, MutexId, MutexOwner, Waiter, WaiterQuery},
 };
 
 pub(in super::super) struct LeaveLine<'a> {
@@ -25,6 +25,22 @@ impl Operation for LeaveLine<'_> {
         _: bool,
     ) -> Result<bool, Error> {
         repository.leave_line(client, self.id, self.owner).await
+    }
+}
+
+pub(in super::super) struct ListWaiting<'a>(pub(in super::super) &'a WaiterQuery);
+
+impl Operation for ListWaiting<'_> {
+    type Output = Vec<Waiter>;
+    const NAME: &'static str = "waiters";
+
+    async fn run<C: GenericClient + Send + Sync>(
+        &self,
+        repository: &Repository,
+        client: &C,
+        _: bool,
+    ) -> Result<Vec<Waiter>, Error> {
+        repository.list_waiting(client, self.0).await
     }
 }
 

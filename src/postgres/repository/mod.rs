@@ -9,7 +9,7 @@ use tokio_postgres::GenericClient;
 use super::{
     SchemaName,
     call::Call,
-    row::{HOLD_COLUMNS, Outcome},
+    row::{HOLD_COLUMNS, Outcome, WAITER_COLUMNS},
 };
 use crate::domain::MutexId;
 
@@ -32,6 +32,8 @@ struct Statements {
     refresh: String,
     release: String,
     request: String,
+    holder_in_the_way: String,
+    list_waiting: String,
     list: String,
     list_count: String,
     evict: String,
@@ -65,10 +67,15 @@ impl Repository {
             )
         };
         let statements = Statements {
-            capture: decide("capture", 16),
+            capture: decide("capture", 18),
             refresh: decide("refresh", 6),
             release: decide("release", 6),
             request: decide("request", 4),
+            holder_in_the_way: decide("holder_in_the_way", 8),
+            list_waiting: format!(
+                "select {WAITER_COLUMNS} from {in_schema}.list_waiting({})",
+                arguments(10)
+            ),
             evict: decide("evict", 4),
             force_release: decide("force_release", 5),
             fence: format!("select 1 from {in_schema}.fence({})", arguments(4)),

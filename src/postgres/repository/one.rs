@@ -72,6 +72,8 @@ impl Repository {
                 (&wait, Type::BOOL),
                 (&listener, Type::INT8),
                 (&while_holding, Type::INT8_ARRAY),
+                (&request.reach.parents, Type::BOOL),
+                (&request.reach.children, Type::BOOL),
             ],
         )
         .await
@@ -171,6 +173,43 @@ impl Repository {
             "free" => MutexState::Free,
             "captured_by_me" => MutexState::CapturedByMe(call.read(answer.mutex())?),
             "captured_by_other" => MutexState::CapturedByOther(call.read(answer.mutex())?),
+            _ => return Err(call.refused(&answer)),
+        };
+        Ok(Observed {
+            value,
+            at: answer.observed_at,
+        })
+    }
+
+    /// Calls `holder_in_the_way`.
+    ///
+    /// # Errors
+    /// All that the database can answer with.
+    pub async fn holder_in_the_way<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        request: &CaptureRequest,
+    ) -> Result<Observed<Option<Mutex>>, Error> {
+        let id = &request.id;
+        let call = self.call(client, "holder_in_the_way", Some(id));
+        let answer = call
+            .decide(
+                &self.statements.holder_in_the_way,
+                &[
+                    (&id.group(), Type::TEXT),
+                    (&id.mode(), Type::TEXT),
+                    (&id.id(), Type::TEXT),
+                    (&request.owner.session_id(), Type::TEXT),
+                    (&access_word(request.access), Type::TEXT),
+                    (&permits(request.access), Type::INT4),
+                    (&request.reach.parents, Type::BOOL),
+                    (&request.reach.children, Type::BOOL),
+                ],
+            )
+            .await?;
+        let value = match answer.word.as_str() {
+            "free" => None,
+            "busy" => Some(call.read(answer.mutex())?),
             _ => return Err(call.refused(&answer)),
         };
         Ok(Observed {

@@ -31,6 +31,8 @@ struct CaptureObject<'a> {
     status_data: Option<&'a str>,
     access: &'static str,
     permits: Option<i32>,
+    lock_parents: bool,
+    lock_children: bool,
 }
 
 #[derive(Serialize)]
@@ -60,6 +62,8 @@ impl<'a> From<&'a CaptureRequest> for CaptureObject<'a> {
             status_data: request.status_data.as_deref(),
             access: access_word(request.access),
             permits: permits(request.access),
+            lock_parents: request.reach.parents,
+            lock_children: request.reach.children,
         }
     }
 }
@@ -151,7 +155,7 @@ impl Repository {
         };
         let is_refusal = |answer: &Outcome| matches!(answer.word.as_str(), "busy" | "queued");
         if let Some(blocker) = answers.iter().find(|answer| is_refusal(answer)) {
-            return self.in_line_or_busy(&call, blocker);
+            return self.in_line_or_busy(&call, &request.captures, blocker);
         }
         if answers.len() != request.captures.len() {
             return Err(call.senseless(format!("{} rows", answers.len())));
@@ -163,6 +167,7 @@ impl Repository {
     fn in_line_or_busy<C: GenericClient + Sync>(
         &self,
         call: &Call<'_, C>,
+        captures: &[CaptureRequest],
         blocker: &Outcome,
     ) -> Result<CapturedAll> {
         let holder = call.read(blocker.mutex())?;
@@ -173,7 +178,11 @@ impl Repository {
                 observed_at: blocker.observed_at,
             })),
             _ => Err(Error::Busy {
-                id: holder.id.clone(),
+                // For a path it may be the hold of another one.
+                id: match captures {
+                    [one] => one.id.clone(),
+                    _ => holder.id.clone(),
+                },
                 holder: Box::new(holder),
                 observed_at: blocker.observed_at,
             }),

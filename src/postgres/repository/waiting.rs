@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use tokio_postgres::{GenericClient, types::Type};
 
-use super::{super::lines::Look, Repository};
+use super::{
+    super::{lines::Look, row},
+    Repository,
+};
 use crate::{
     backend::{HoldToKeep, NotKept},
-    domain::{Error, FencingToken, MutexId, MutexOwner},
+    domain::{Error, FencingToken, MutexId, MutexOwner, Waiter, WaiterQuery},
 };
 
 impl Repository {
@@ -37,6 +40,39 @@ impl Repository {
             )
             .await?;
         call.read(row.try_get(0))
+    }
+
+    /// Calls `list_waiting`.
+    ///
+    /// # Errors
+    /// All that the database can answer with.
+    pub async fn list_waiting<C: GenericClient + Sync>(
+        &self,
+        client: &C,
+        query: &WaiterQuery,
+    ) -> Result<Vec<Waiter>, Error> {
+        let page_size = query.page_size.map_or(-1, i64::from);
+        let after = query.after.as_ref().map(|(id, _)| id);
+        let after_ticket = query.after.as_ref().map(|(_, ticket)| *ticket);
+        let call = self.call(client, "list_waiting", None);
+        let rows = call
+            .rows(
+                &self.statements.list_waiting,
+                &[
+                    (&query.group, Type::TEXT),
+                    (&query.mode, Type::TEXT),
+                    (&query.mutex_id, Type::TEXT),
+                    (&query.mutex_id_prefix, Type::TEXT),
+                    (&query.session_id, Type::TEXT),
+                    (&page_size, Type::INT8),
+                    (&after.map(MutexId::group), Type::TEXT),
+                    (&after.map(MutexId::mode), Type::TEXT),
+                    (&after.map(MutexId::id), Type::TEXT),
+                    (&after_ticket, Type::INT8),
+                ],
+            )
+            .await?;
+        rows.iter().map(|row| call.read(row::waiter(row))).collect()
     }
 
     /// Calls `keep`, and says which holds could not be kept.

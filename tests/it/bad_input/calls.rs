@@ -203,7 +203,7 @@ async fn every_function_refuses_nulls() {
 async fn filters_that_nothing_can_fit_find_nothing_or_are_refused() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes().await;
-    mutexes.capture(&mutex_id("m")).await.unwrap();
+    mutexes.capture(mutex_id("m")).await.unwrap();
     let (all, long) = (MutexQuery::all, "x".repeat(1 << 20));
     for filter in [
         all().group(&long),

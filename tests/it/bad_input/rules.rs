@@ -198,7 +198,7 @@ async fn rules_that_cannot_be_meant_are_refused_before_they_are_sent() {
         custom("job", &"é".repeat(801)),
     ] {
         let refused = mutexes
-            .capture(&mutex_id("m"))
+            .capture(mutex_id("m"))
             .auto_release(rule.clone())
             .await;
         assert!(
@@ -213,7 +213,7 @@ async fn rules_that_cannot_be_meant_are_refused_before_they_are_sent() {
         rule.check().unwrap();
     }
     // One that has passed is refused by the clock that counts.
-    let passed = mutexes.capture(&mutex_id("m")).deadline(year_1).await;
+    let passed = mutexes.capture(mutex_id("m")).deadline(year_1).await;
     assert!(matches!(passed, Err(Error::Refused { .. })), "{passed:?}");
     assert!(
         mutexes

@@ -127,6 +127,7 @@ impl Asked<'_> {
             id: self.id(wish.mutex),
             owner: self.owner(wish.owner),
             access: wish.access,
+            reach: pgmutex::Reach::none(),
             auto_release: None,
             status_data: None,
         }

@@ -79,7 +79,7 @@ pub(super) async fn force_release_takes_a_mutex_away(subject: &Subject) {
 }
 
 pub(super) async fn sweep_removes_what_is_over_and_nothing_else(subject: &Subject) {
-    let capture = |id: &str| subject.mutexes.capture(&mutex_id(id)).owner(owner("a"));
+    let capture = |id: &str| subject.mutexes.capture(mutex_id(id)).owner(owner("a"));
     capture("short").timeout(secs(60)).await.unwrap();
     capture("long").timeout(secs(3600)).await.unwrap();
     capture("never")
@@ -194,7 +194,7 @@ pub(super) async fn list_orders_filters_and_pages(subject: &Subject) {
 pub(super) async fn list_leaves_out_what_is_over_unless_asked(subject: &Subject) {
     subject
         .mutexes
-        .capture(&mutex_id("a"))
+        .capture(mutex_id("a"))
         .owner(owner("a"))
         .await
         .unwrap();

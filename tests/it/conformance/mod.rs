@@ -122,6 +122,7 @@ fn wish_with(id: &MutexId, session_id: &str, access: Access) -> CaptureRequest {
         id: id.clone(),
         owner: owner(session_id),
         access,
+        reach: pgmutex::Reach::none(),
         auto_release: None,
         status_data: None,
     }

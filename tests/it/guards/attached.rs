@@ -24,7 +24,7 @@ const SAID: &str = "create table said (words text)";
 async fn holder() {
     let Ok(url) = env::var(DATABASE) else { return };
     let mutexes = Mutexes::connect(&url).await.unwrap();
-    let mut lock = mutexes.lock(&mutex_id("m"));
+    let mut lock = mutexes.lock(mutex_id("m"));
     if env::var(ATTACHED).is_ok() {
         lock = lock.attached();
     }
@@ -85,7 +85,7 @@ async fn a_stopped_process_makes_way_and_knows_it(environment: &[(&str, &str)]) 
     are_kept_alive(&session).await;
     holder.signal("STOP");
     let mutexes = database.mutexes().await;
-    let guard = must(mutexes.lock(&mutex_id("m")).timeout(LONG).into_future())
+    let guard = must(mutexes.lock(mutex_id("m")).timeout(LONG).into_future())
         .await
         .unwrap();
     holder.signal("CONT");
@@ -117,10 +117,10 @@ async fn when_its_session_is_gone_only_what_is_attached_is_lost() {
     let database = Database::fresh().await;
     let (ours, theirs) = (database.mutexes().await, database.mutexes().await);
     let (session, id) = (database.session().await, mutex_id("m"));
-    let attached = must(ours.lock(&mutex_id("attached")).attached().into_future())
+    let attached = must(ours.lock(mutex_id("attached")).attached().into_future())
         .await
         .unwrap();
-    let timed = must(ours.lock(&mutex_id("timed")).timeout(LONG).into_future())
+    let timed = must(ours.lock(mutex_id("timed")).timeout(LONG).into_future())
         .await
         .unwrap();
     let holder = must(theirs.lock(&id).timeout(LONG).into_future())
@@ -150,7 +150,7 @@ async fn when_its_session_is_gone_only_what_is_attached_is_lost() {
     holder.release().await.unwrap();
     let first = must(first).await.unwrap().unwrap();
     assert!(!second.is_finished());
-    let again = must(ours.lock(&mutex_id("attached")).attached().into_future())
+    let again = must(ours.lock(mutex_id("attached")).attached().into_future())
         .await
         .unwrap();
     assert!(!again.is_lost() && !timed.is_lost());
@@ -174,7 +174,7 @@ async fn what_is_attached_is_lost_when_nothing_is_heard_of_the_session() {
     assert!(mutexes.try_lock(&id).await.unwrap().guard().is_none());
     // What is heard now comes too late.
     proxy.set(Cut::Nowhere);
-    let again = must(mutexes.lock(&mutex_id("other")).attached().into_future())
+    let again = must(mutexes.lock(mutex_id("other")).attached().into_future())
         .await
         .unwrap();
     assert!(guard.is_lost() && !again.is_lost());
@@ -272,7 +272,7 @@ async fn many_attached_holds_need_no_heartbeats() {
         let _ = guard.into_parts();
     }
     drop(
-        must(mutexes.lock(&mutex_id("0-0")).into_future())
+        must(mutexes.lock(mutex_id("0-0")).into_future())
             .await
             .unwrap(),
     );

@@ -257,7 +257,7 @@ async fn of_a_change_between_shared_and_exclusive() {
     let (mutexes, session) = (database.mutexes().await, database.session().await);
     let another = fresh_ids();
     at_every_await(&session, async || {
-        let reader = mutexes.read(&another()).timeout(LONG).await.unwrap();
+        let reader = mutexes.read(another()).timeout(LONG).await.unwrap();
         let Upgrade::Upgraded(writer) = reader.try_upgrade().await.unwrap() else {
             panic!("it is alone");
         };

@@ -28,7 +28,7 @@ fn wait_for(lock: Lock) -> JoinHandle<Result<Guard, Error>> {
 }
 
 async fn lock(mutexes: &Mutexes) -> Guard {
-    let lock = mutexes.lock(&mutex_id("m")).timeout(LONG);
+    let lock = mutexes.lock(mutex_id("m")).timeout(LONG);
     must(lock.into_future()).await.unwrap()
 }
 
@@ -57,7 +57,7 @@ async fn thousands_wait_on_two_connections_and_are_served_in_order_without_a_sta
     let served = Arc::<StdMutex<Vec<String>>>::default();
     let mut waiting = JoinSet::new();
     for _ in 0..WAITERS {
-        let lock = mutexes.lock(&mutex_id("m")).timeout(LONG);
+        let lock = mutexes.lock(mutex_id("m")).timeout(LONG);
         waiting.spawn(pass(lock, Arc::clone(&served)));
     }
     in_line(&session, WAITERS).await;
@@ -109,7 +109,7 @@ async fn crowd() {
     let client = Arc::new(client);
     let mut waiting = JoinSet::new();
     for _ in 0..CROWD {
-        let lock = mutexes.lock(&mutex_id("m")).timeout(LONG);
+        let lock = mutexes.lock(mutex_id("m")).timeout(LONG);
         let client = Arc::clone(&client);
         waiting.spawn(async move { serve_one(lock, &client).await });
     }
@@ -153,7 +153,7 @@ async fn nothing_depends_on_notifications() {
     let mut waiting = JoinSet::new();
     for count in 1..=5 {
         waiting.spawn(pass(
-            deaf.lock(&mutex_id("m")).timeout(LONG),
+            deaf.lock(mutex_id("m")).timeout(LONG),
             Arc::clone(&served),
         ));
         in_line(&session, count).await;
@@ -182,7 +182,7 @@ async fn whoever_waits_is_served_though_its_connection_breaks() {
     let session = database.session().await;
     for _ in 0..3 {
         let first = lock(&holder).await;
-        let waiting = wait_for(mutexes.lock(&mutex_id("m")).timeout(LONG));
+        let waiting = wait_for(mutexes.lock(mutex_id("m")).timeout(LONG));
         in_line(&session, 1).await;
         // What is sent to it now is lost.
         let killed = format!("select count(pg_terminate_backend(l.pid))::text {LISTENING}");
@@ -215,7 +215,7 @@ async fn a_stopped_process_is_passed_over_and_queues_again() {
     in_line(&session, CROWD).await;
     crowd.signal("STOP");
     session.run(SILENT).await;
-    let behind = wait_for(mutexes.lock(&mutex_id("m")).timeout(LONG));
+    let behind = wait_for(mutexes.lock(mutex_id("m")).timeout(LONG));
     // Those that are met there and not heard of go.
     in_line(&session, 1).await;
     first.release().await.unwrap();

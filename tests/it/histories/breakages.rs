@@ -22,7 +22,7 @@ struct Breakage {
 
 const FORGETS_THE_LOCK: Breakage = Breakage {
     function: "capture",
-    right: "perform pg_advisory_xact_lock(mutex_key(capture.mutex_group, capture.mutex_mode, capture.mutex_id));",
+    right: "perform lock_mutex(capture.mutex_group, capture.mutex_mode, capture.mutex_id);",
     wrong: "",
 };
 const LETS_READERS_IN_BESIDE_A_WRITER: Breakage = Breakage {

@@ -250,7 +250,7 @@ pub(super) async fn what_cannot_be_a_name_is_refused(subject: &Subject) {
 
 pub(super) async fn holds_of_other_programs_are_shown(subject: &Subject) {
     let service = service(&subject.mutexes);
-    let capture = subject.mutexes.capture(&service.id("s").unwrap());
+    let capture = subject.mutexes.capture(service.id("s").unwrap());
     let capture = capture
         .owner(owner("psql"))
         .auto_release(AutoRelease::Never);
@@ -267,7 +267,7 @@ pub(super) async fn a_lock_and_a_semaphore_exclude_each_other(subject: &Subject)
     let service = service(&subject.mutexes);
     service.acquire("s", "ada", secs(60)).await.unwrap();
     let ada = MutexOwner::new("ada").unwrap().with_name("ada").unwrap();
-    let capture = subject.mutexes.capture(&service.id("s").unwrap());
+    let capture = subject.mutexes.capture(service.id("s").unwrap());
     assert!(capture.owner(ada).await.unwrap_err().is_busy());
 }
 

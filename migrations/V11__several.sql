@@ -5,15 +5,27 @@ create function lock_mutexes(requests jsonb) returns void
 language plpgsql volatile parallel unsafe
 as $$
 declare
-    lock_key bigint;
+    lock_keys bigint[];
+    are_own   boolean[];
 begin
-    for lock_key in
-        select distinct mutex_key(coalesce(r.value ->> 'mutex_group', ''), coalesce(r.value ->> 'mutex_mode', ''),
-                                  coalesce(r.value ->> 'mutex_id', ''))
-        from jsonb_array_elements(lock_mutexes.requests) r
-        order by 1
-    loop
-        perform pg_advisory_xact_lock(lock_key);
+    -- Of a path those above it are locked too, as shared ones; the stronger of two counts.
+    select array_agg(k.lock_key order by k.lock_key), array_agg(k.is_own order by k.lock_key) into lock_keys, are_own
+    from (select mutex_key(r.mutex_group, r.mutex_mode, p.path) as lock_key, bool_or(p.path = r.mutex_id) as is_own
+          from (select coalesce(r.value ->> 'mutex_group', '') as mutex_group, coalesce(r.value ->> 'mutex_mode', '') as mutex_mode,
+                       coalesce(r.value ->> 'mutex_id', '') as mutex_id
+                from jsonb_array_elements(lock_mutexes.requests) r) r
+          cross join unnest(case when is_path(r.mutex_id) then paths_above(r.mutex_id) else '{}' end || r.mutex_id) p (path)
+          group by 1) k;
+    if cardinality(lock_keys) > 4000 then
+        -- Each takes an entry of the server's lock table until the commit.
+        perform refuse_input(format('these paths and all above them take %s locks; at most 4000 go into one call', cardinality(lock_keys)));
+    end if;
+    for n in 1..coalesce(cardinality(lock_keys), 0) loop
+        if are_own[n] then
+            perform pg_advisory_xact_lock(lock_keys[n]);
+        else
+            perform pg_advisory_xact_lock_shared(lock_keys[n]);
+        end if;
     end loop;
 end
 $$;
@@ -62,18 +74,20 @@ declare
 begin
     completed := check_requests(capture_each.requests, capture_each.defaults, array[
         'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'owner_host', 'owner_id', 'owner_login', 'owner_name',
-        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits']);
+        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits', 'lock_parents', 'lock_children']);
     perform lock_mutexes(completed);
     for request in
         select r.* from jsonb_to_recordset(completed) r (
             mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
-            owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer)
+            owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer,
+            lock_parents boolean, lock_children boolean)
     loop
         return next capture(
             coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), request.owner_session,
             request.owner_host, request.owner_id, request.owner_login, request.owner_name,
             request.auto_release_rule, request.auto_release_config, request.status_data,
-            coalesce(request.access, 'exclusive'), request.permits);
+            coalesce(request.access, 'exclusive'), request.permits,
+            lock_parents => coalesce(request.lock_parents, false), lock_children => coalesce(request.lock_children, false));
     end loop;
 end
 $$;
@@ -103,10 +117,11 @@ declare
     answers   hold_outcome[] := '{}';
     blockers  hold_outcome[] := '{}';
     place     bigint;
+    would_be_alone boolean := false;
 begin
     completed := check_requests(capture_all.requests, capture_all.defaults, array[
         'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'owner_host', 'owner_id', 'owner_login', 'owner_name',
-        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits']);
+        'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits', 'lock_parents', 'lock_children']);
     if (select count(distinct r.value ->> 'owner_session') from jsonb_array_elements(completed) r) > 1 then
         perform refuse_input('all requests must be for one owner_session');
     elsif exists (select from jsonb_array_elements(completed) r
@@ -120,15 +135,22 @@ begin
         for request in
             select r.* from jsonb_to_recordset(completed) r (
                 mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
-                owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer)
+                owner_name text, auto_release_rule text, auto_release_config text, status_data text, access text, permits integer,
+            lock_parents boolean, lock_children boolean)
         loop
             answer := capture(
                 coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), request.owner_session,
                 request.owner_host, request.owner_id, request.owner_login, request.owner_name,
                 request.auto_release_rule, request.auto_release_config, request.status_data,
-                coalesce(request.access, 'exclusive'), request.permits);
+                coalesce(request.access, 'exclusive'), request.permits,
+                lock_parents => coalesce(request.lock_parents, false), lock_children => coalesce(request.lock_children, false));
             if answer.outcome = 'busy' then
                 blockers := blockers || answer;
+                would_be_alone := would_be_alone or exists (
+                    select from hold h
+                    where h.mutex_group = coalesce(request.mutex_group, '') and h.mutex_mode = coalesce(request.mutex_mode, '')
+                      and h.mutex_id = coalesce(request.mutex_id, '') and h.owner_session = request.owner_session
+                      and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()));
             else
                 answers := answers || answer;
             end if;
@@ -146,11 +168,7 @@ begin
 
     -- One ticket, with a place in every line: whoever has the smallest ticket of all is first wherever it stands, so no two who
     -- wait for several can wait for each other. As in capture, nobody waits to have alone what it shares.
-    if capture_all.wait
-       and not exists (select from unnest(blockers) b
-                       join hold h on h.mutex_group = b.mutex_group and h.mutex_mode = b.mutex_mode and h.mutex_id = b.mutex_id
-                       where h.owner_session = completed -> 0 ->> 'owner_session'
-                         and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())) then
+    if capture_all.wait and not would_be_alone then
         -- What it holds already it does not wait for.
         select jsonb_agg(r.value) into wanted from jsonb_array_elements(completed) r
         where not exists (select from hold h
@@ -167,21 +185,24 @@ begin
         for request in
             select r.* from jsonb_to_recordset(wanted) r (
                 mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
-                owner_name text, access text, permits integer)
+                owner_name text, access text, permits integer, lock_parents boolean, lock_children boolean)
         loop
             perform join_line(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''), place,
                               coalesce(request.access, 'exclusive'), request.permits,
                               request.owner_session, request.owner_host, request.owner_id, request.owner_login, request.owner_name,
-                              capture_all.while_holding, capture_all.listener);
+                              capture_all.while_holding, capture_all.listener,
+                              coalesce(request.lock_parents, false), coalesce(request.lock_children, false));
         end loop;
         -- Only now: a circle may go through any of these places.
         for request in
             select r.* from jsonb_to_recordset(wanted) r (
-                mutex_group text, mutex_mode text, mutex_id text, owner_session text, access text, permits integer)
+                mutex_group text, mutex_mode text, mutex_id text, owner_session text, access text, permits integer,
+                lock_parents boolean, lock_children boolean)
         loop
             perform refuse_deadlock(coalesce(request.mutex_group, ''), coalesce(request.mutex_mode, ''), coalesce(request.mutex_id, ''),
                                     coalesce(request.access, 'exclusive'), request.permits, request.owner_session, place,
-                                    capture_all.while_holding);
+                                    capture_all.while_holding,
+                                    coalesce(request.lock_parents, false), coalesce(request.lock_children, false));
         end loop;
     end if;
     foreach answer in array blockers loop

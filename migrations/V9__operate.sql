@@ -9,7 +9,7 @@ as $$
 declare
     answer hold_outcome;
 begin
-    perform pg_advisory_xact_lock(mutex_key(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id));
+    perform lock_mutex(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id);
     for attempt in 1..2 loop
         select 'released', h.*, clock_timestamp(), h.owner_session, h.owner_name, h.fencing_token, null into answer from hold h
         where h.mutex_group = remove_hold.mutex_group and h.mutex_mode = remove_hold.mutex_mode and h.mutex_id = remove_hold.mutex_id
@@ -24,7 +24,7 @@ begin
               and h.permit = answer.permit;
             -- Not if a trigger of another program keeps it: then it stays, and is busy.
             exit when not found;
-            perform wake_line(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id);
+            perform wake_lines(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id);
             return answer;
         end if;
         exit when attempt = 2;
@@ -135,7 +135,7 @@ begin
     loop
         exit when swept >= sweep.batch or locked >= 1000;
         -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
-        continue when not pg_try_advisory_xact_lock(mutex_key(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id));
+        continue when not try_lock_mutex(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
         locked := locked + 1;
         perform 1 from hold h
         where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
@@ -148,7 +148,7 @@ begin
               and h.permit = candidate.permit;
             if found then
                 swept := swept + 1;
-                perform wake_line(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
+                perform wake_lines(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
             end if;
         end if;
     end loop;

@@ -6,6 +6,7 @@
 -- to be stuck is not looked at again.
 create function circle_of_waiting(
     mutex_group text, mutex_mode text, mutex_id text, access text, permits integer, before_ticket bigint,
+    lock_parents boolean, lock_children boolean, waiter_session text,
     owner_session text, own_ticket bigint, while_holding bigint[], passed bigint[], inout cleared bigint[], out circle text
 )
 language plpgsql volatile parallel unsafe
@@ -34,28 +35,49 @@ declare
     waits_access    text;
     waits_permits   integer;
     waits_ticket    bigint;
+    waits_parents   boolean;
+    waits_children  boolean;
+    waits_session   text;
     rest            text;
+    line_owners     text[];
+    hold_path       text;
     stuck           integer;
     found_here      text;
     found_in_line   text;
 begin
-    for line_group, line_mode, line_id, before, behind, needs_it_alone, strictest in
-        with recursive line (mutex_group, mutex_mode, mutex_id, ticket, access, permits, behind) as (
+    for line_group, line_mode, line_id, before, behind, needs_it_alone, strictest, line_owners in
+        with recursive line (mutex_group, mutex_mode, mutex_id, ticket, access, permits, lock_parents, lock_children, owner_session, behind) as (
             select circle_of_waiting.mutex_group collate "C", circle_of_waiting.mutex_mode collate "C", circle_of_waiting.mutex_id collate "C",
-                   circle_of_waiting.before_ticket, circle_of_waiting.access, circle_of_waiting.permits, null::text collate "C"
+                   circle_of_waiting.before_ticket, circle_of_waiting.access, circle_of_waiting.permits,
+                   circle_of_waiting.lock_parents, circle_of_waiting.lock_children,
+                   circle_of_waiting.waiter_session collate "C", null::text collate "C"
             union
-            select other.mutex_group, other.mutex_mode, other.mutex_id, other.ticket, other.access, other.permits,
-                   coalesce(nullif(w.owner_name, ''), 'session ' || w.owner_session)
+            select next.mutex_group, next.mutex_mode, next.mutex_id, next.ticket, next.access, next.permits,
+                   next.lock_parents, next.lock_children, next.owner_session,
+                   coalesce(nullif(next.owner_name, ''), 'session ' || next.owner_session)
             from line l
-            join mutex_waiter w on w.mutex_group = l.mutex_group and w.mutex_mode = l.mutex_mode and w.mutex_id = l.mutex_id
-             and (l.ticket is null or w.ticket < l.ticket) and w.owner_session <> circle_of_waiting.owner_session
-            join mutex_waiter other on other.owner_session = w.owner_session and other.ticket = w.ticket
-             and (other.mutex_group <> w.mutex_group or other.mutex_mode <> w.mutex_mode or other.mutex_id <> w.mutex_id)
+            cross join lateral (
+                select other.* from mutex_waiter w
+                join mutex_waiter other on other.owner_session = w.owner_session and other.ticket = w.ticket
+                 and (other.mutex_group <> w.mutex_group or other.mutex_mode <> w.mutex_mode or other.mutex_id <> w.mutex_id)
+                where w.mutex_group = l.mutex_group and w.mutex_mode = l.mutex_mode and w.mutex_id = l.mutex_id
+                  and (l.ticket is null or w.ticket < l.ticket)
+                union all
+                -- Those before it at paths above and below.
+                select w.* from mutex_waiter w
+                where is_path(l.mutex_id) and w.mutex_group = l.mutex_group and w.mutex_mode = l.mutex_mode
+                  and (l.ticket is null or w.ticket < l.ticket) and w.owner_session <> l.owner_session
+                  and (w.access = 'exclusive' or l.access = 'exclusive')
+                  and (w.mutex_id = any (paths_above(l.mutex_id)) and (w.lock_children or l.lock_parents)
+                       or w.mutex_id > l.mutex_id and w.mutex_id < end_of_path(l.mutex_id) and is_path(w.mutex_id)
+                          and (w.lock_parents or l.lock_children))
+            ) next
             -- Of the other place: it is the same waiter, and few have one.
-            where not waiter_is_gone(other.listener, other.seen_at)
+            where next.owner_session <> circle_of_waiting.owner_session and not waiter_is_gone(next.listener, next.seen_at)
         )
         select l.mutex_group, l.mutex_mode, l.mutex_id, nullif(max(coalesce(l.ticket, 9223372036854775807)), 9223372036854775807),
-               case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits)
+               case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits),
+               array_agg(l.owner_session)
         from line l
         group by l.mutex_group, l.mutex_mode, l.mutex_id
         order by bool_or(l.behind is null) desc
@@ -63,30 +85,46 @@ begin
         stuck := 0;
         found_in_line := null;
 
-        for token, holder, described, holds_permit, holds_permits in
-            select h.fencing_token, h.owner_session, coalesce(nullif(h.owner_name, ''), 'session ' || h.owner_session), h.permit, h.permits
+        for token, holder, described, holds_permit, holds_permits, hold_path in
+            select h.fencing_token, h.owner_session, coalesce(nullif(h.owner_name, ''), 'session ' || h.owner_session), h.permit, h.permits, null
             from hold h
             where h.mutex_group = line_group and h.mutex_mode = line_mode and h.mutex_id = line_id
               and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is)
-            order by h.permit
+            union all
+            -- At paths above and below only those who wait can be stuck.
+            select h.fencing_token, h.owner_session,
+                   format('%s (%s)', coalesce(nullif(h.owner_name, ''), 'session ' || h.owner_session), h.mutex_id), h.permit, h.permits, h.mutex_id
+            from hold h
+            where is_path(line_id) and h.mutex_group = line_group and h.mutex_mode = line_mode and h.owner_session <> all (line_owners)
+              and (h.mutex_id = any (paths_above(line_id)) and h.lock_children
+                   or h.mutex_id > line_id and h.mutex_id < end_of_path(line_id) and h.lock_parents)
+              and (h.permit = 0 or needs_it_alone)
+              and (h.owner_session = circle_of_waiting.owner_session or h.fencing_token = any (circle_of_waiting.while_holding)
+                   or exists (select from mutex_waiter w where w.owner_session = h.owner_session)
+                   or exists (select from mutex_waiter w where w.while_holding is not null and w.while_holding @> array[h.fencing_token]))
+              and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is)
+            order by 6 nulls first, 4
         loop
             found_here := null;
             if holder = circle_of_waiting.owner_session or token = any (circle_of_waiting.while_holding) then
-                found_here := ', which the one who asks holds';
+                found_here := case when hold_path is null then ', which the one who asks holds'
+                                   else format(', of which the one who asks holds %s', hold_path) end;
             elsif token = any (circle_of_waiting.passed) then
                 found_here := '';
             elsif token <> all (cleared) and cardinality(circle_of_waiting.passed) < 64 then
-                for waits_group, waits_mode, waits_id, waits_access, waits_permits, waits_ticket in
-                    select w.mutex_group, w.mutex_mode, w.mutex_id, w.access, w.permits, w.ticket from mutex_waiter w
+                for waits_group, waits_mode, waits_id, waits_access, waits_permits, waits_ticket, waits_parents, waits_children, waits_session in
+                    select w.mutex_group, w.mutex_mode, w.mutex_id, w.access, w.permits, w.ticket, w.lock_parents, w.lock_children, w.owner_session
+                    from mutex_waiter w
                     where w.owner_session = holder and not waiter_is_gone(w.listener, w.seen_at)
                     union all
-                    select w.mutex_group, w.mutex_mode, w.mutex_id, w.access, w.permits, w.ticket from mutex_waiter w
+                    select w.mutex_group, w.mutex_mode, w.mutex_id, w.access, w.permits, w.ticket, w.lock_parents, w.lock_children, w.owner_session
+                    from mutex_waiter w
                     where w.while_holding is not null and w.while_holding @> array[token] and w.owner_session <> holder
                       and not waiter_is_gone(w.listener, w.seen_at)
                 loop
                     select c.cleared, c.circle into cleared, rest
                     from circle_of_waiting(waits_group, waits_mode, waits_id, waits_access, waits_permits, waits_ticket,
-                                           circle_of_waiting.owner_session, circle_of_waiting.own_ticket,
+                                           waits_parents, waits_children, waits_session, circle_of_waiting.owner_session, circle_of_waiting.own_ticket,
                                            circle_of_waiting.while_holding, circle_of_waiting.passed || token, cleared) c;
                     if rest <> '' then
                         found_here := format(', held by %s, who waits for %s', described, rest);
@@ -100,7 +138,7 @@ begin
             end if;
             if found_here is not null then
                 stuck := stuck + 1;
-                needs_it_alone := needs_it_alone or holds_permit = 0;
+                needs_it_alone := needs_it_alone or holds_permit = 0 or hold_path is not null;
                 strictest := least(strictest, holds_permits);
                 found_in_line := coalesce(nullif(found_in_line, ''), found_here);
             end if;
@@ -120,7 +158,12 @@ begin
         end if;
         if found_in_line is null
            and exists (select from mutex_waiter w
-                       where w.mutex_group = line_group and w.mutex_mode = line_mode and w.mutex_id = line_id
+                       where w.mutex_group = line_group and w.mutex_mode = line_mode
+                         and (w.mutex_id = line_id
+                              or is_path(line_id) and is_path(w.mutex_id)
+                                 and (w.mutex_id = any (paths_above(line_id)) and w.lock_children
+                                      or w.mutex_id > line_id and w.mutex_id < end_of_path(line_id) and w.lock_parents)
+                                 and (w.access = 'exclusive' or needs_it_alone))
                          and w.owner_session = circle_of_waiting.owner_session and w.ticket = circle_of_waiting.own_ticket
                          and w.ticket < before) then
             found_in_line := ', where the one who asks is before it';
@@ -135,13 +178,13 @@ begin
     end loop;
 end
 $$;
-comment on function circle_of_waiting(text, text, text, text, integer, bigint, text, bigint, bigint[], bigint[], bigint[]) is
+comment on function circle_of_waiting(text, text, text, text, integer, bigint, boolean, boolean, text, text, bigint, bigint[], bigint[], bigint[]) is
     'If waiting for this mutex could never end, because its holders wait, directly or not, for the one who asks: the circle, in words. '
     'A circle of more than 64 is not found.';
 
 create function refuse_deadlock(
     mutex_group text, mutex_mode text, mutex_id text, access text, permits integer, owner_session text, own_ticket bigint,
-    while_holding bigint[]
+    while_holding bigint[], lock_parents boolean, lock_children boolean
 ) returns void
 language plpgsql volatile parallel unsafe
 as $$
@@ -164,6 +207,7 @@ begin
     select c.circle into circle
     from circle_of_waiting(refuse_deadlock.mutex_group, refuse_deadlock.mutex_mode, refuse_deadlock.mutex_id,
                            refuse_deadlock.access, refuse_deadlock.permits, refuse_deadlock.own_ticket,
+                           refuse_deadlock.lock_parents, refuse_deadlock.lock_children, refuse_deadlock.owner_session,
                            refuse_deadlock.owner_session, refuse_deadlock.own_ticket,
                            coalesce(refuse_deadlock.while_holding, '{}'), '{}', '{}') c;
     if circle <> '' then
@@ -173,4 +217,4 @@ begin
     end if;
 end
 $$;
-comment on function refuse_deadlock(text, text, text, text, integer, text, bigint, bigint[]) is 'Raises PM006 if waiting for this mutex could never end.';
+comment on function refuse_deadlock(text, text, text, text, integer, text, bigint, bigint[], boolean, boolean) is 'Raises PM006 if waiting for this mutex could never end.';

@@ -78,7 +78,7 @@ declare
 begin
     perform check_call(release.mutex_group, release.mutex_mode, release.mutex_id, release.owner_session);
 
-    perform pg_advisory_xact_lock(mutex_key(release.mutex_group, release.mutex_mode, release.mutex_id));
+    perform lock_mutex(release.mutex_group, release.mutex_mode, release.mutex_id);
 
     for attempt in 1..2 loop
         decided_at := clock_timestamp();
@@ -107,14 +107,15 @@ begin
         where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
           and h.permit = answer.permit;
     end if;
-    if exists (select from mutex_waiter w
-               where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id) then
+    if is_path(release.mutex_id)
+       or exists (select from mutex_waiter w
+                  where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id) then
         if release.fencing_token is null then
             delete from mutex_waiter w
             where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id
               and w.owner_session = release.owner_session;
         end if;
-        perform wake_line(release.mutex_group, release.mutex_mode, release.mutex_id);
+        perform wake_lines(release.mutex_group, release.mutex_mode, release.mutex_id);
     end if;
     if answer.outcome is not null then
         -- If a crash loses this, the hold only lasts until its rule ends it. Never for a hold that nothing else would end,

@@ -20,7 +20,9 @@ create function capture(
     permits             integer default null,
     wait                boolean default false,
     listener            bigint default null,
-    while_holding       bigint[] default null
+    while_holding       bigint[] default null,
+    lock_parents        boolean default false,
+    lock_children       boolean default false
 ) returns hold_outcome
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
@@ -41,11 +43,21 @@ declare
     others       integer;
     strictest    integer;
     ahead        bigint;
+    ahead_at     text;
     own_ticket   bigint;
+    at_path      boolean := is_path(capture.mutex_id);
+    blocker_id     text;
+    blocker_permit integer;
+    over_session   text;
+    over_name      text;
+    over_token     bigint;
+    freed          text;
+    freed_from     text;  -- the uppermost path where something was in the way that was over
     has_waited   boolean := false;
 begin
     perform check_call(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session);
     perform check_access(capture.access, capture.permits);
+    perform check_reach(capture.mutex_id, capture.lock_parents, capture.lock_children);
     perform check_rule(rule, config);
     perform check_text('owner_host', capture.owner_host, 1600);
     perform check_text('owner_id', capture.owner_id, 400);
@@ -53,7 +65,7 @@ begin
     perform check_text('owner_name', capture.owner_name, 400);
     perform check_text('status_data', capture.status_data, 65536);
 
-    perform pg_advisory_xact_lock(mutex_key(capture.mutex_group, capture.mutex_mode, capture.mutex_id));
+    perform lock_mutex(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
 
     -- Comes round again only if a program that does not take the lock changed a row between two of these statements.
     for attempt in 1..100 loop
@@ -62,12 +74,14 @@ begin
         -- refused try leaves no trace, not even in the sequence.
         insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
                           owner_session, owner_host, owner_id, owner_login, owner_name,
-                          auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since)
+                          auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
+                          lock_parents, lock_children)
         select capture.mutex_group, capture.mutex_mode, capture.mutex_id, wants_permit, capture.permits,
                capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
                coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
-               rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at
-        where not exists (select from hold h
+               rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at, false, false
+        where not at_path
+          and not exists (select from hold h
                           where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id)
           and not exists (select from mutex_waiter w
                           where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id)
@@ -126,14 +140,28 @@ begin
                 returning 'refreshed', h.*, h.captured_since, null, null, null, null
                 into answer;
                 continue when not found;
-                if evicted.fencing_token is not null then
-                    perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+                if evicted.fencing_token is not null or freed_from is not null then
+                    perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
                 end if;
                 exit;
-            elsif own.permit > 0 and others > 0 then
+            end if;
+            if own.permit > 0 and others = 0 and at_path then
+                select i.blocker_id, i.blocker_permit, i.freed, i.evicted_owner_session, i.evicted_owner_name, i.evicted_fencing_token
+                into blocker_id, blocker_permit, freed, over_session, over_name, over_token
+                from hold_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session, 'exclusive', true) i;
+                freed_from := least(freed_from, freed collate "C");
+                if blocker_id is not null then
+                    select h.* into other from hold h
+                    where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = blocker_id
+                      and h.permit = blocker_permit;
+                    continue when not found;
+                    others := 1;
+                end if;
+            end if;
+            if own.permit > 0 and others > 0 then
                 -- To have it alone needs to be alone. Waiting for that would end badly as soon as two of the holders did.
-                if evicted.fencing_token is not null then
-                    perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+                if evicted.fencing_token is not null or freed_from is not null then
+                    perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
                 end if;
                 select 'busy', other.*, decided_at, null, null, null, null into answer;
                 return answer;
@@ -147,8 +175,8 @@ begin
             for update skip locked;
             if not found then
                 if has_waited then
-                    if evicted.fencing_token is not null then
-                        perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+                    if evicted.fencing_token is not null or freed_from is not null then
+                        perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
                     end if;
                     select 'busy', own.*, decided_at, null, null, null, null into answer;
                     return answer;
@@ -171,8 +199,8 @@ begin
             returning case when wants_permit = 0 then 'captured' else 'refreshed' end, h.*, decided_at, null, null, null, null
             into answer;
             continue when not found;
-            if wants_permit > 0 then
-                perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+            if wants_permit > 0 or freed_from is not null then
+                perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
             end if;
             exit;
         end if;
@@ -182,6 +210,31 @@ begin
           and w.owner_session = capture.owner_session;
         -- First come, first served: whoever came before must have been served, or be gone.
         ahead := first_in_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket);
+        ahead_at := capture.mutex_id;
+
+        -- There may be room at a path itself, and something above or below it in the way.
+        if at_path and ahead is null and (others = 0 or wants_permit > 0 and other.permit > 0) then
+            select i.blocker_id, i.blocker_permit, i.freed, i.evicted_owner_session, i.evicted_owner_name, i.evicted_fencing_token
+            into blocker_id, blocker_permit, freed, over_session, over_name, over_token
+            from hold_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session, capture.access, true) i;
+            freed_from := least(freed_from, freed collate "C");
+            if over_token is not null and evicted.fencing_token is null then
+                evicted.fencing_token := over_token;
+                evicted.owner_session := over_session;
+                evicted.owner_name := over_name;
+            end if;
+            if blocker_id is not null then
+                select h.* into other from hold h
+                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = blocker_id
+                  and h.permit = blocker_permit;
+                continue when not found;
+                ahead := 0;
+            else
+                select i.waiter_id, i.waiter_ticket into ahead_at, ahead
+                from waiter_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket, capture.owner_session,
+                                       capture.access, capture.lock_parents, capture.lock_children) i;
+            end if;
+        end if;
 
         if ahead is null
            and (others = 0
@@ -196,11 +249,13 @@ begin
             end if;
             insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
                               owner_session, owner_host, owner_id, owner_login, owner_name,
-                              auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since)
+                              auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
+                          lock_parents, lock_children)
             values (capture.mutex_group, capture.mutex_mode, capture.mutex_id, wants_permit, capture.permits,
                     capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
                     coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
-                    rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at)
+                    rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at,
+                    capture.lock_parents, capture.lock_children)
             on conflict do nothing
             returning case when evicted.fencing_token is null then 'captured' else 'evicted' end, hold.*, decided_at,
                       evicted.owner_session, evicted.owner_name, evicted.fencing_token, null
@@ -210,8 +265,10 @@ begin
                 delete from mutex_waiter w
                 where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
                   and w.ticket = own_ticket;
-                -- The next one may be able to share it.
-                perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+            end if;
+            if own_ticket is not null or freed_from is not null or at_path and evicted.fencing_token is not null then
+                -- The next one may be able to share it, or waits at another path.
+                perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
             end if;
             exit;
         end if;
@@ -222,21 +279,25 @@ begin
             -- Free, but for the one that is about to capture it: the answer shows it as it will be, without a token.
             select 'busy', w.mutex_group, w.mutex_mode, w.mutex_id, case when w.access = 'shared' then 1 else 0 end, w.permits,
                    w.owner_session, w.owner_host, w.owner_id, w.owner_login, w.owner_name,
-                   '', '', w.queued_since, null, 0, w.queued_since, null, decided_at, null, null, null, null
+                   '', '', w.queued_since, null, 0, w.queued_since, null, w.lock_parents, w.lock_children,
+                   decided_at, null, null, null, null
             into answer from mutex_waiter w
-            where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
+            where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = ahead_at
               and w.ticket = ahead;
+            -- It has left since, at a path where only its own call needs the lock.
+            continue when not found;
         end if;
         if capture.wait then
             answer.ticket := join_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, null, capture.access, capture.permits,
                                        capture.owner_session, capture.owner_host, capture.owner_id, capture.owner_login, capture.owner_name,
-                                       capture.while_holding, capture.listener);
+                                       capture.while_holding, capture.listener, capture.lock_parents, capture.lock_children);
             perform refuse_deadlock(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.access, capture.permits,
-                                    capture.owner_session, answer.ticket, capture.while_holding);
+                                    capture.owner_session, answer.ticket, capture.while_holding,
+                                    capture.lock_parents, capture.lock_children);
             answer.outcome := 'queued';
         end if;
-        if evicted.fencing_token is not null then
-            perform wake_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+        if evicted.fencing_token is not null or freed_from is not null then
+            perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
         end if;
         return answer;
     end loop;
@@ -254,10 +315,11 @@ begin
     return answer;
 end
 $$;
-comment on function capture(text, text, text, text, text, text, text, text, text, text, text, text, integer, boolean, bigint, bigint[]) is
+comment on function capture(text, text, text, text, text, text, text, text, text, text, text, text, integer, boolean, bigint, bigint[], boolean, boolean) is
     'Captures a mutex for owner_session, or refreshes the hold that session has. Outcome: captured, refreshed, evicted (captured; '
     'a hold that was over made way) or busy, then the row is the holder''s. access shared lets others share it, permits says how many at '
     'most (the smallest number that one of them says counts); an own hold is changed from exclusive to shared, and back if nobody else '
     'shares it. With wait => true a busy mutex gives queued: the caller is in line, and gets the mutex by asking again, in its turn, as it '
     'must at least every 15 seconds, each time in a transaction of its own. Without a rule a new hold gets timeout 300 and a refresh keeps the rule it has. An empty status_data '
-    'leaves the old one.';
+    'leaves the old one. A mutex_id that begins and ends with a slash is a path of a tree: it is busy also while a path above it is held with '
+    'lock_children, or one below it with lock_parents, by another owner; the row of a busy answer is that hold then. A refresh keeps permits, lock_parents and lock_children as they were.';

@@ -34,6 +34,8 @@ create unlogged table mutex_waiter (
     listener      bigint,
     queued_since  timestamptz      not null,
     seen_at       timestamptz      not null,
+    lock_parents  boolean          not null default false,
+    lock_children boolean          not null default false,
 
     constraint mutex_waiter_pkey primary key (mutex_group, mutex_mode, mutex_id, ticket)
 );
@@ -57,6 +59,8 @@ comment on column mutex_waiter.while_holding is 'Fencing tokens of the holds tha
 comment on column mutex_waiter.listener is 'The process that is to be told; null: the waiter asks by itself.';
 comment on column mutex_waiter.queued_since is 'When it joined the line.';
 comment on column mutex_waiter.seen_at is 'When it last asked.';
+comment on column mutex_waiter.lock_parents is 'For a path of a tree: whether the hold will lock the paths above it.';
+comment on column mutex_waiter.lock_children is 'For a path of a tree: whether the hold will lock the paths below it.';
 
 -- Whether a waiter is still there -----------------------------------------------------------------------------------------
 
@@ -120,7 +124,10 @@ comment on function first_in_line(text, text, text, bigint) is
 
 -- Turns -----------------------------------------------------------------------------------------------------------------
 
-create function could_be_captured(mutex_group text, mutex_mode text, mutex_id text, access text, permits integer) returns boolean
+create function could_be_captured(
+    mutex_group text, mutex_mode text, mutex_id text, ticket bigint, access text, permits integer,
+    owner_session text, lock_parents boolean, lock_children boolean
+) returns boolean
 language plpgsql volatile parallel unsafe
 as $$
 #variable_conflict use_column
@@ -129,18 +136,32 @@ declare
     holders  bigint;
     strictest integer;
     one_is_exclusive boolean;
+    blocker  text;
 begin
     select count(*), min(h.permits), coalesce(bool_or(h.permit = 0), false) into holders, strictest, one_is_exclusive from hold h
     where h.mutex_group = could_be_captured.mutex_group and h.mutex_mode = could_be_captured.mutex_mode
       and h.mutex_id = could_be_captured.mutex_id
       and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is);
-    if could_be_captured.access = 'exclusive' then
-        return holders = 0;
+    if could_be_captured.access = 'exclusive' and holders > 0
+       or one_is_exclusive or holders >= coalesce(least(strictest, could_be_captured.permits), holders + 1) then
+        return false;
+    elsif not is_path(could_be_captured.mutex_id) then
+        return true;
     end if;
-    return not one_is_exclusive and holders < coalesce(least(strictest, could_be_captured.permits), holders + 1);
+    select i.blocker_id into blocker
+    from hold_in_the_way(could_be_captured.mutex_group, could_be_captured.mutex_mode, could_be_captured.mutex_id,
+                         could_be_captured.owner_session, could_be_captured.access, false) i;
+    if blocker is null then
+        select i.waiter_id into blocker
+        from waiter_in_the_way(could_be_captured.mutex_group, could_be_captured.mutex_mode, could_be_captured.mutex_id,
+                               could_be_captured.ticket, could_be_captured.owner_session, could_be_captured.access,
+                               could_be_captured.lock_parents, could_be_captured.lock_children) i;
+    end if;
+    return blocker is null;
 end
 $$;
-comment on function could_be_captured(text, text, text, text, integer) is 'Whether the holds of a mutex would leave room for one more, as things look now.';
+comment on function could_be_captured(text, text, text, bigint, text, integer, text, boolean, boolean) is
+    'Whether the first waiter of a mutex would be let in, as things look now.';
 
 -- Only behind the mutex's lock, after every change that may let someone in.
 create function wake_line(mutex_group text, mutex_mode text, mutex_id text) returns void
@@ -148,27 +169,62 @@ language plpgsql volatile parallel unsafe
 as $$
 #variable_conflict use_column
 declare
-    head         bigint;
-    listener     bigint;
-    wants_access text;
+    head          bigint;
+    told          bigint;
+    wants_access  text;
     wants_permits integer;
+    wants_session text;
+    wants_parents boolean;
+    wants_children boolean;
 begin
     -- Most mutexes have no line, and a notification costs everyone: a lock of the whole database until the commit.
     head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null);
     if head is null then
         return;
     end if;
-    select w.access, w.permits, l.listener into wants_access, wants_permits, listener
+    select w.access, w.permits, w.owner_session, w.lock_parents, w.lock_children, l.listener
+    into wants_access, wants_permits, wants_session, wants_parents, wants_children, told
     from mutex_waiter w left join mutex_listener l on l.listener = w.listener and l.has_session
     where w.mutex_group = wake_line.mutex_group and w.mutex_mode = wake_line.mutex_mode and w.mutex_id = wake_line.mutex_id
       and w.ticket = head;
-    if listener is not null
-       and could_be_captured(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, wants_access, wants_permits) then
-        perform pg_notify('pgmutex_' || listener, head::text);
+    if told is not null
+       and could_be_captured(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, head, wants_access, wants_permits,
+                             wants_session, wants_parents, wants_children) then
+        perform pg_notify('pgmutex_' || told, head::text);
     end if;
 end
 $$;
 comment on function wake_line(text, text, text) is 'Tells the first waiter of a mutex to ask again, if it could be let in.';
+
+-- Two who release two paths at the same moment do not see each other, and may leave one above both of them untold: it asks by itself
+-- within a second.
+create function wake_lines(mutex_group text, mutex_mode text, mutex_id text) returns void
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+declare
+    line text;
+begin
+    if not is_path(wake_lines.mutex_id) then
+        perform wake_line(wake_lines.mutex_group, wake_lines.mutex_mode, wake_lines.mutex_id);
+        return;
+    end if;
+    for line in
+        select distinct w.mutex_id from mutex_waiter w
+        where w.mutex_group = wake_lines.mutex_group and w.mutex_mode = wake_lines.mutex_mode
+          and w.mutex_id = any (paths_above(wake_lines.mutex_id) || wake_lines.mutex_id)
+        union
+        select distinct w.mutex_id from mutex_waiter w
+        where w.mutex_group = wake_lines.mutex_group and w.mutex_mode = wake_lines.mutex_mode
+          and w.mutex_id > wake_lines.mutex_id and w.mutex_id < end_of_path(wake_lines.mutex_id) and is_path(w.mutex_id)
+        order by 1
+    loop
+        perform wake_line(wake_lines.mutex_group, wake_lines.mutex_mode, line);
+    end loop;
+end
+$$;
+comment on function wake_lines(text, text, text) is
+    'Tells everyone to ask again whom a change at a mutex may have let in: the first in its line, and for a path also those above and below.';
 
 -- Queueing --------------------------------------------------------------------------------------------------------------
 
@@ -200,7 +256,7 @@ comment on function listener_is_seen(bigint, boolean) is 'Writes down that a pro
 create function join_line(
     mutex_group text, mutex_mode text, mutex_id text, ticket bigint, access text, permits integer,
     owner_session text, owner_host text, owner_id text, owner_login text, owner_name text,
-    while_holding bigint[], listener bigint
+    while_holding bigint[], listener bigint, lock_parents boolean, lock_children boolean
 ) returns bigint
 language plpgsql volatile parallel unsafe
 as $$
@@ -218,23 +274,25 @@ begin
     end if;
     update mutex_waiter w
     set ticket = own_ticket, access = join_line.access, permits = join_line.permits, while_holding = nullif(join_line.while_holding, '{}'),
-        listener = join_line.listener, seen_at = clock_timestamp()
+        listener = join_line.listener, seen_at = clock_timestamp(),
+        lock_parents = join_line.lock_parents, lock_children = join_line.lock_children
     where w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id
       and w.owner_session = join_line.owner_session;
     if not found then
         own_ticket := coalesce(own_ticket, nextval('mutex_ticket_sequence'));
         insert into mutex_waiter (mutex_group, mutex_mode, mutex_id, ticket, access, permits,
                                   owner_session, owner_host, owner_id, owner_login, owner_name,
-                                  while_holding, listener, queued_since, seen_at)
+                                  while_holding, listener, queued_since, seen_at, lock_parents, lock_children)
         values (join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id, own_ticket, join_line.access, join_line.permits,
                 join_line.owner_session, coalesce(join_line.owner_host, ''), coalesce(join_line.owner_id, ''),
                 coalesce(join_line.owner_login, ''), coalesce(join_line.owner_name, ''),
-                nullif(join_line.while_holding, '{}'), join_line.listener, clock_timestamp(), clock_timestamp());
+                nullif(join_line.while_holding, '{}'), join_line.listener, clock_timestamp(), clock_timestamp(),
+                join_line.lock_parents, join_line.lock_children);
     end if;
     return own_ticket;
 end
 $$;
-comment on function join_line(text, text, text, bigint, text, integer, text, text, text, text, text, bigint[], bigint) is
+comment on function join_line(text, text, text, bigint, text, integer, text, text, text, text, text, bigint[], bigint, boolean, boolean) is
     'Puts an owner into the line of a mutex, or leaves it where it is, and gives its ticket. Whether it may wait at all is for refuse_deadlock to say.';
 
 create function leave_line(mutex_group text, mutex_mode text, mutex_id text, owner_session text) returns boolean
@@ -247,13 +305,13 @@ declare
     left_it boolean;
 begin
     perform check_call(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id, leave_line.owner_session);
-    perform pg_advisory_xact_lock(mutex_key(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id));
+    perform lock_mutex(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
     delete from mutex_waiter w
     where w.mutex_group = leave_line.mutex_group and w.mutex_mode = leave_line.mutex_mode and w.mutex_id = leave_line.mutex_id
       and w.owner_session = leave_line.owner_session;
     left_it := found;
     if left_it then
-        perform wake_line(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
+        perform wake_lines(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
     end if;
     return left_it;
 end
@@ -326,15 +384,21 @@ begin
 
     return query
     select head.ticket,
-           could_be_captured(line.mutex_group, line.mutex_mode, line.mutex_id, head.access, head.permits),
+           could_be_captured(line.mutex_group, line.mutex_mode, line.mutex_id, head.ticket, head.access, head.permits,
+                             head.owner_session, head.lock_parents, head.lock_children),
            -- Nobody says when the session of a holder ends: it must be looked at.
            (select min(case when h.expires_at < now_is then interval '0'
                             when h.auto_release_rule = 'connection' then least(h.expires_at - now_is, interval '1 second')
                             when isfinite(h.expires_at) then h.expires_at - now_is end)
-            from hold h
-            where h.mutex_group = line.mutex_group and h.mutex_mode = line.mutex_mode and h.mutex_id = line.mutex_id)
+            from (select h.expires_at, h.auto_release_rule from hold h
+                  where h.mutex_group = line.mutex_group and h.mutex_mode = line.mutex_mode and h.mutex_id = line.mutex_id
+                  union all
+                  select i.blocker_ends_at, i.blocker_rule
+                  from hold_in_the_way(line.mutex_group, line.mutex_mode, line.mutex_id, head.owner_session, head.access, false) i
+                  where is_path(line.mutex_id)) h)
     from (select distinct w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.listener = look_at_lines.listener) line
-    cross join lateral (select w.ticket, w.listener, w.access, w.permits from mutex_waiter w
+    cross join lateral (select w.ticket, w.listener, w.access, w.permits, w.owner_session, w.lock_parents, w.lock_children
+                        from mutex_waiter w
                         where w.mutex_group = line.mutex_group and w.mutex_mode = line.mutex_mode and w.mutex_id = line.mutex_id
                           and (w.listener = look_at_lines.listener or not waiter_is_gone(w.listener, w.seen_at))
                         order by w.ticket
@@ -380,17 +444,34 @@ select w.mutex_group, w.mutex_mode, w.mutex_id,
        w.queued_since,
        clock_timestamp() - w.queued_since as waiting_for,
        w.ticket, w.while_holding, w.listener,
-       greatest(w.seen_at, l.seen_at) as seen_at
+       greatest(w.seen_at, l.seen_at) as seen_at,
+       w.lock_parents, w.lock_children
 from mutex_waiter w
 left join mutex_listener l on l.listener = w.listener
-left join lateral (select h.owner_session, h.owner_name from held h
-                   where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and h.mutex_id = w.mutex_id
-                   order by h.permit
+-- The first in line is behind a holder; at a path, perhaps behind one of a path above or below, or behind one who waits there.
+left join lateral (select other.owner_session, other.owner_name
+                   from (select 1 as comes, h.permit::bigint as rank, h.owner_session, h.owner_name from held h
+                         where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and h.mutex_id = w.mutex_id
+                         union all
+                         select 2, h.permit, h.owner_session, h.owner_name from held h
+                         where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and w.mutex_id like '/%' and w.mutex_id like '%/'
+                           and (h.lock_children and h.mutex_id <> w.mutex_id and starts_with(w.mutex_id, h.mutex_id)
+                                or h.lock_parents and h.mutex_id > w.mutex_id and h.mutex_id < left(w.mutex_id, -1) || '0')
+                           and h.owner_session <> w.owner_session and (h.permit = 0 or w.access = 'exclusive')
+                         union all
+                         select 3, before.ticket, before.owner_session, before.owner_name from mutex_waiter before
+                         where before.mutex_group = w.mutex_group and before.mutex_mode = w.mutex_mode and before.ticket < w.ticket
+                           and w.mutex_id like '/%' and w.mutex_id like '%/' and before.mutex_id like '/%' and before.mutex_id like '%/'
+                           and before.mutex_id <> w.mutex_id
+                           and (starts_with(w.mutex_id, before.mutex_id) and (before.lock_children or w.lock_parents)
+                                or starts_with(before.mutex_id, w.mutex_id) and (before.lock_parents or w.lock_children))
+                           and before.owner_session <> w.owner_session and (before.access = 'exclusive' or w.access = 'exclusive')) other
+                   order by other.comes, other.rank
                    limit 1) holder on true
 window line as (partition by w.mutex_group, w.mutex_mode, w.mutex_id order by w.ticket);
 
 comment on view waiting is 'Who waits for which mutex behind whom, and since when. A waiter that died without a word is shown until its turn comes.';
 comment on column waiting.place is 'Place in line: 1 is next.';
-comment on column waiting.behind_owner_session is 'Who is directly before it: the waiter ahead, or for the first one the holder (one of them, if they are several).';
+comment on column waiting.behind_owner_session is 'Who is directly before it: the waiter ahead, or for the first one the holder (one of them, if they are several), at a path perhaps one above or below.';
 comment on column waiting.waiting_for is 'How long it has been waiting.';
 comment on column waiting.seen_at is 'When the waiter, or its process, last asked.';
