@@ -64,7 +64,6 @@ pub(super) struct Rule {
 impl From<&Mutex> for Hold {
     fn from(mutex: &Mutex) -> Self {
         let (rule, config) = mutex.auto_release.dump();
-        let (lock_parents, lock_children) = super::tree_face::flags(mutex);
         Self {
             group: mutex.id.group().to_owned(),
             mode: mutex.id.mode().to_owned(),
@@ -76,8 +75,8 @@ impl From<&Mutex> for Hold {
             },
             permit: (mutex.permit > 0).then_some(mutex.permit),
             permits: mutex.permits,
-            lock_parents,
-            lock_children,
+            lock_parents: mutex.reach.parents,
+            lock_children: mutex.reach.children,
             auto_release: Rule { rule, config },
             status_data: mutex.status_data.clone(),
             fencing_token: mutex.fencing_token.get(),

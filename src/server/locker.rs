@@ -21,9 +21,11 @@ use super::{
     problem::{MALFORMED, Problem},
     seconds::Seconds,
     secret::{self, Secret},
-    tree_face::{TreePath, Trees},
 };
-use crate::domain::{AutoRelease, Error, MutexOwner, Released, Result};
+use crate::{
+    domain::{AutoRelease, Error, Mutex, MutexOwner, Released, Result},
+    mutexes::TreePath,
+};
 
 /// The path is locked: here is what unlocks it.
 #[derive(Serialize, ToSchema)]
@@ -70,7 +72,7 @@ impl Call {
             axum::http::Method::POST => query.and(body::form(app, request).await?),
             _ => query,
         };
-        let path = app.mutexes.tree(&app.tree).path(&segments)?;
+        let path = app.mutexes.tree(app.tree.as_str()).path(&segments)?;
         Ok(Self { path, parameters })
     }
 
@@ -103,6 +105,12 @@ fn segments(path: &str) -> Result<Vec<String>, Problem> {
 /// Whoever has the token is the owner; the token itself is kept nowhere.
 fn owner_of(token: &str) -> Result<MutexOwner> {
     MutexOwner::new(format!("locker-{}", secret::hex(&secret::hash(&[token]))))
+}
+
+/// Whoever would be in the way of somebody new.
+async fn in_the_way(app: &SharedApp, path: &TreePath) -> Result<Option<Mutex>> {
+    let somebody = owner_of(Secret::random().reveal())?;
+    app.mutexes.holder_in_the_way(path, &somebody).await
 }
 
 fn name_or_question_mark(name: &str) -> String {
@@ -195,7 +203,7 @@ pub(super) async fn canhaz(
             refused(locked_by)
         }
         Err(Error::Timeout { holder: None, .. }) => {
-            let holder = path.holder_in_the_way().await?;
+            let holder = in_the_way(&app, &path).await?;
             let name = holder.as_ref().map_or("", |holder| holder.owner.name());
             refused(name_or_question_mark(name))
         }
@@ -265,7 +273,7 @@ pub(super) async fn dohaz(
     request: Request,
 ) -> Result<Response, Problem> {
     let call = Call::read(&app, request).await?;
-    let holder = call.path.holder_in_the_way().await?;
+    let holder = in_the_way(&app, &call.path).await?;
     let locked_by = holder.map(|holder| name_or_question_mark(holder.owner.name()));
     answer(&LockedBy { locked_by })
 }

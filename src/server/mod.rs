@@ -42,7 +42,6 @@ mod settings;
 mod stop;
 mod tls;
 mod token_list;
-mod tree_face;
 mod v1;
 
 pub use builder::Server;

@@ -4,12 +4,13 @@ use utoipa::ToSchema;
 
 use super::{
     asker::{Asker, OwnerGiven},
-    name::{Name, Named},
+    name::Name,
     rule::{self, RuleGiven},
     wish,
 };
 use crate::{
-    domain::{CaptureOutcome, Captured, Error, MutexOwner},
+    domain::{CaptureOutcome, Captured, Error, MutexId, MutexOwner},
+    mutexes::Mutexes,
     server::{
         admission::Place,
         app::SharedApp,
@@ -91,19 +92,22 @@ pub(in crate::server) async fn capture(
 ) -> Result<Response, Problem> {
     let peer = peer.map(|Extension(peer)| peer);
     let asker = Asker::of_capture(&principal, &headers, peer, wish.owner, wish.request_id)?;
-    let named = wish.mutex.find(&app)?;
-    let named = named.locking(wish.lock_parents, wish.lock_children)?;
-    let access = wish::access(wish.access.as_deref(), wish.permits)?;
+    let mut mutex = wish.mutex.wish(&app)?;
+    mutex.reach = wish::reach(&mutex, wish.lock_parents, wish.lock_children)?;
+    mutex.access = wish::access(wish.access.as_deref(), wish.permits)?;
     let rule = rule::asked_for(&app.limits, wish.timeout_seconds, wish.auto_release)?;
     let wait = wish::wait(&app.limits, wish.wait_seconds)?;
 
     let undelivered = {
-        let (app, named, owner) = (app.clone(), named.clone(), asker.owner.clone());
-        move || Undelivered::new(&app.errands, give_back(named, owner))
+        let (app, id, owner) = (app.clone(), mutex.id.clone(), asker.owner.clone());
+        move || {
+            let give_back = give_back(app.mutexes.clone(), id, owner);
+            Undelivered::new(&app.errands, give_back)
+        }
     };
-    let owner = asker.owner;
+    let (mutexes, owner) = (app.mutexes.clone(), asker.owner);
     let capture = async move {
-        let mut capture = named.capture().owner(owner).access(access);
+        let mut capture = mutexes.capture(mutex).owner(owner);
         if let Some(rule) = rule {
             capture = capture.auto_release(rule);
         }
@@ -134,12 +138,12 @@ pub(in crate::server) async fn capture(
 }
 
 /// Releases what nobody knows how to release.
-async fn give_back(named: Named, owner: MutexOwner) {
-    match named.release(None).owner(owner).await {
+async fn give_back(mutexes: Mutexes, id: MutexId, owner: MutexOwner) {
+    match mutexes.release(&id).owner(owner).await {
         // It had not been captured after all.
         Ok(_) | Err(Error::Busy { .. }) => {}
         Err(error) => {
-            tracing::warn!(%error, mutex = ?named.id(), "a hold whose client is gone could not be released");
+            tracing::warn!(%error, mutex = ?id, "a hold whose client is gone could not be released");
         }
     }
 }

@@ -6,16 +6,13 @@ use super::{
     answer,
     asker::{Asker, OwnerGiven},
     capture::CapturedNow,
-    name::{Name, Named},
+    name::Name,
     rule::{self, RuleGiven},
     wish,
 };
-use crate::{
-    domain::{Access, MutexId},
-    server::{
-        admission::Place, app::SharedApp, body::Json, listener::Peer, openapi::ProblemDetails,
-        parameters::invalid, principal::Principal, problem::Problem,
-    },
+use crate::server::{
+    admission::Place, app::SharedApp, body::Json, listener::Peer, openapi::ProblemDetails,
+    parameters::invalid, principal::Principal, problem::Problem,
 };
 
 /// One of several mutexes.
@@ -27,6 +24,10 @@ pub(in crate::server) struct One {
     access: Option<String>,
     /// How many may share it: a semaphore.
     permits: Option<u32>,
+    /// Whether the paths above this one are locked with it (default: yes). Of trees only.
+    lock_parents: Option<bool>,
+    /// Whether the paths below this one are locked with it (default: yes). Of trees only.
+    lock_children: Option<bool>,
 }
 
 /// Mutexes to be captured together.
@@ -80,20 +81,16 @@ pub(in crate::server) async fn capture_all(
     if wish.mutexes.is_empty() || wish.mutexes.len() > most {
         return Err(invalid("mutexes", format!("are from 1 to {most}")));
     }
-    let mut wishes: Vec<(MutexId, Access)> = Vec::new();
+    let mut wishes = Vec::new();
     for one in wish.mutexes {
-        let access = wish::access(one.access.as_deref(), one.permits)?;
-        match one.mutex.find(&app)? {
-            Named::Plain { id, .. } => wishes.push((id, access)),
-            Named::Path(_) => {
-                return Err(invalid("mutexes", "a path of a tree is captured by itself"));
-            }
-        }
+        let mut wish = one.mutex.wish(&app)?;
+        wish.reach = wish::reach(&wish, one.lock_parents, one.lock_children)?;
+        wish.access = wish::access(one.access.as_deref(), one.permits)?;
+        wishes.push(wish);
     }
     let rule = rule::asked_for(&app.limits, wish.timeout_seconds, wish.auto_release)?;
     let wait = wish::wait(&app.limits, wish.wait_seconds)?;
 
-    let wishes = wishes.iter().map(|(id, access)| (id, *access));
     let mut capture = app.mutexes.capture_all(wishes).owner(asker.owner);
     if let Some(rule) = rule {
         capture = capture.auto_release(rule);

@@ -1,24 +1,26 @@
 use std::str::FromStr;
 
-use crate::{domain::PagePosition, server::secret};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::server::secret;
 
 /// Where a page of a list begins, as a text that means something to the server only.
 #[derive(Debug)]
-pub(super) struct Cursor(pub(super) PagePosition);
+pub(super) struct Cursor<P>(pub(super) P);
 
 #[derive(Debug, thiserror::Error)]
 #[error("is not a text that an earlier page gave as `next`")]
 pub(super) struct NoCursor;
 
-impl Cursor {
+impl<P: Serialize> Cursor<P> {
     /// `None` only if it cannot be written, which does not happen.
-    pub(super) fn written(position: &PagePosition) -> Option<String> {
-        let text = serde_json::to_vec(position).ok()?;
+    pub(super) fn written(self) -> Option<String> {
+        let text = serde_json::to_vec(&self.0).ok()?;
         Some(secret::hex(&text))
     }
 }
 
-impl FromStr for Cursor {
+impl<P: DeserializeOwned> FromStr for Cursor<P> {
     type Err = NoCursor;
 
     fn from_str(text: &str) -> Result<Self, NoCursor> {

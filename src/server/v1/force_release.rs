@@ -4,7 +4,7 @@ use utoipa::ToSchema;
 
 use super::{Given, answer, name::Name};
 use crate::{
-    domain::ForceReleased,
+    domain::{FencingToken, ForceReleased},
     server::{
         app::SharedApp, body::Json, openapi::ProblemDetails, parameters::invalid,
         principal::Principal, problem::Problem,
@@ -44,10 +44,14 @@ pub(in crate::server) async fn force_release(
         return Err(invalid("reason", bounds));
     }
     let (who, reason) = (on_one_line(principal.name()), on_one_line(reason));
-    let named = wish.mutex.find(&app)?;
-    tracing::warn!(mutex = ?named.id(), who, reason, "a release is to be forced");
+    let mutex = wish.mutex.wish(&app)?;
+    tracing::warn!(mutex = ?mutex.id, who, reason, "a release is to be forced");
     let in_the_log = format!("{reason} (asked for by {who}, over HTTP)");
-    match named.force_release(&in_the_log, wish.fencing_token).await? {
+    let mut release = app.mutexes.force_release(&mutex.id, in_the_log);
+    if let Some(token) = wish.fencing_token {
+        release = release.token(FencingToken::new(token));
+    }
+    match release.await? {
         ForceReleased::Released(hold) => answer(&Given::back(&hold)),
         ForceReleased::NotHeld => answer(&Given::NOT_HELD),
     }

@@ -64,19 +64,12 @@ pub(in crate::server) async fn list(
     };
     answer(&List {
         holds: page.mutexes.iter().map(Hold::from).collect(),
-        next: page.next.as_ref().and_then(Cursor::written),
+        next: page.next.and_then(|next| Cursor(next).written()),
         count,
     })
 }
 
-/// The query that parameters ask for: filters and a page.
-pub(super) fn filters(app: &App, parameters: &mut Parameters) -> Result<MutexQuery, Problem> {
-    let most = app.limits.page;
-    let limit: u32 = parameters.take_as("limit")?.unwrap_or(USUAL_PAGE.min(most));
-    if !(1..=most).contains(&limit) {
-        return Err(invalid("limit", format!("is from 1 to {most}")));
-    }
-    let mut query = MutexQuery::all().page_size(limit);
+fn filters(app: &App, parameters: &mut Parameters) -> Result<MutexQuery, Problem> {
     type Filter = fn(MutexQuery, String) -> MutexQuery;
     let known: [(&str, Filter); 8] = [
         ("group", MutexQuery::group),
@@ -88,18 +81,35 @@ pub(super) fn filters(app: &App, parameters: &mut Parameters) -> Result<MutexQue
         ("login", MutexQuery::login),
         ("rule", MutexQuery::auto_release_rule),
     ];
+    let mut query = MutexQuery::all().page_size(limit(app, parameters)?);
     for (name, filter) in known {
-        match parameters.take(name)? {
-            // PostgreSQL cannot store it, so nothing fits; nor can it be asked for it.
-            Some(value) if value.contains('\0') => {
-                return Err(invalid(name, "contains the character NUL"));
-            }
-            Some(value) => query = filter(query, value),
-            None => {}
+        if let Some(value) = filter_text(parameters, name)? {
+            query = filter(query, value);
         }
     }
     if let Some(Cursor(position)) = parameters.take_as("after")? {
         query = query.after(position);
     }
     Ok(query)
+}
+
+/// How many a page is to have.
+pub(super) fn limit(app: &App, parameters: &mut Parameters) -> Result<u32, Problem> {
+    let most = app.limits.page;
+    let limit: u32 = parameters.take_as("limit")?.unwrap_or(USUAL_PAGE.min(most));
+    if !(1..=most).contains(&limit) {
+        return Err(invalid("limit", format!("is from 1 to {most}")));
+    }
+    Ok(limit)
+}
+
+/// A text to compare with. PostgreSQL cannot store NUL, so nothing would fit; nor can it be asked.
+pub(super) fn filter_text(
+    parameters: &mut Parameters,
+    name: &str,
+) -> Result<Option<String>, Problem> {
+    match parameters.take(name)? {
+        Some(value) if value.contains('\0') => Err(invalid(name, "contains the character NUL")),
+        value => Ok(value),
+    }
 }

@@ -41,8 +41,8 @@ pub(in crate::server) async fn refresh(
     Json(wish): Json<Refresh>,
 ) -> Result<Response, Problem> {
     let owner = Asker::of_hold(&principal, &headers, wish.owner_session, wish.request_id)?;
-    let named = wish.mutex.find(&app)?;
-    let mut refresh = named.refresh().owner(owner);
+    let mutex = wish.mutex.wish(&app)?;
+    let mut refresh = app.mutexes.refresh(&mutex.id).owner(owner);
     if let Some(token) = wish.fencing_token {
         refresh = refresh.token(FencingToken::new(token));
     }

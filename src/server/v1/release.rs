@@ -4,7 +4,7 @@ use utoipa::ToSchema;
 
 use super::{Given, answer, asker::Asker, name::Name};
 use crate::{
-    domain::Released,
+    domain::{FencingToken, Released},
     server::{
         app::SharedApp, body::Json, openapi::ProblemDetails, principal::Principal, problem::Problem,
     },
@@ -37,8 +37,12 @@ pub(in crate::server) async fn release(
     Json(wish): Json<Release>,
 ) -> Result<Response, Problem> {
     let owner = Asker::of_hold(&principal, &headers, wish.owner_session, wish.request_id)?;
-    let named = wish.mutex.find(&app)?;
-    match named.release(wish.fencing_token).owner(owner).await? {
+    let mutex = wish.mutex.wish(&app)?;
+    let mut release = app.mutexes.release(&mutex.id).owner(owner);
+    if let Some(token) = wish.fencing_token {
+        release = release.token(FencingToken::new(token));
+    }
+    match release.await? {
         Released::Released(hold) => answer(&Given::back(&hold)),
         Released::NotHeld => answer(&Given::NOT_HELD),
     }

@@ -5,15 +5,12 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    answer,
-    name::{Name, Named},
-};
+use super::{answer, name::Name};
 use crate::{
-    domain::MutexQuery,
+    domain::{MutexOwner, MutexQuery},
     server::{
         app::SharedApp, hold::Hold, openapi::ProblemDetails, parameters::Parameters,
-        problem::Problem,
+        problem::Problem, secret::Secret,
     },
 };
 
@@ -24,7 +21,8 @@ pub(in crate::server) struct Standing {
     state: &'static str,
     /// Its holds: one, or those that share it; not more than the server's page.
     holds: Vec<Hold>,
-    /// Of a path of a tree: the hold that a capture would be refused for, on this path or another.
+    /// The hold that an exclusive capture would be refused for; at a path of a tree perhaps one of a
+    /// path above or below. With token 0, somebody who waits for it and came before.
     in_the_way: Option<Hold>,
 }
 
@@ -47,8 +45,8 @@ pub(in crate::server) async fn request(
     let mut parameters = Parameters::parse(&query.unwrap_or_default())?;
     let name = Name::of_query(&mut parameters)?;
     parameters.done()?;
-    let named = name.find(&app)?;
-    let id = named.id();
+    let wish = name.wish(&app)?;
+    let id = &wish.id;
     // A request of the library removes what is over; a list does not, and leaves it out.
     let query = MutexQuery::all()
         .group(id.group())
@@ -56,10 +54,8 @@ pub(in crate::server) async fn request(
         .mutex_id(id.id())
         .page_size(app.limits.page);
     let page = app.mutexes.list(&query).await?;
-    let in_the_way = match &named {
-        Named::Path(path) => path.holder_in_the_way().await?,
-        Named::Plain { .. } => None,
-    };
+    let somebody = MutexOwner::new(Secret::random().reveal())?;
+    let in_the_way = app.mutexes.holder_in_the_way(wish, &somebody).await?;
     answer(&Standing {
         state: match page.mutexes.is_empty() {
             true => "free",

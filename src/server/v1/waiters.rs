@@ -6,20 +6,21 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{answer, list};
-use crate::server::{
-    app::SharedApp,
-    hold::Owner,
-    openapi::ProblemDetails,
-    parameters::Parameters,
-    problem::Problem,
-    tree_face::{Trees, Waiter},
+use super::{answer, cursor::Cursor, list};
+use crate::{
+    domain::{MutexId, Waiter, WaiterQuery},
+    server::{
+        app::SharedApp, hold::Owner, openapi::ProblemDetails, parameters::Parameters,
+        problem::Problem,
+    },
 };
 
-/// Who waits, those who came first in front.
+/// Who waits, ordered by mutex and place in line.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::server) struct Waiters {
     waiters: Vec<InLine>,
+    /// For the parameter `after`: where the next page begins; null at the end.
+    next: Option<String>,
 }
 
 /// Someone's place in a line.
@@ -29,16 +30,16 @@ pub(in crate::server) struct InLine {
     mode: String,
     id: String,
     /// 1 is the first.
-    place: u32,
+    place: u64,
     /// `exclusive` or `shared`.
     access: &'static str,
     permits: Option<u32>,
     owner: Owner,
     queued_since: DateTime<Utc>,
     ticket: i64,
-    /// Whom it waits for: the holder in the way.
-    behind_owner_session: Option<String>,
-    behind_owner_name: Option<String>,
+    /// The session of who is directly before it: the waiter ahead, or a holder.
+    behind_session: Option<String>,
+    behind_name: Option<String>,
     lock_parents: bool,
     lock_children: bool,
 }
@@ -58,10 +59,10 @@ impl From<&Waiter> for InLine {
             owner: Owner::from(&waiter.owner),
             queued_since: waiter.queued_since,
             ticket: waiter.ticket,
-            behind_owner_session: waiter.behind_owner_session.clone(),
-            behind_owner_name: waiter.behind_owner_name.clone(),
-            lock_parents: waiter.lock_parents,
-            lock_children: waiter.lock_children,
+            behind_session: waiter.behind_session.clone(),
+            behind_name: waiter.behind_name.clone(),
+            lock_parents: waiter.reach.parents,
+            lock_children: waiter.reach.children,
         }
     }
 }
@@ -74,9 +75,8 @@ impl From<&Waiter> for InLine {
         ("id" = Option<String>, Query, description = "The id"),
         ("prefix" = Option<String>, Query, description = "How the id begins"),
         ("owner_session" = Option<String>, Query, description = "The session of the one who waits"),
-        ("user_id" = Option<String>, Query, description = "Its user id"),
-        ("login" = Option<String>, Query, description = "Its login"),
-        ("limit" = Option<u32>, Query, description = "Most waiters in the answer: from 1 to 1000, else 100")),
+        ("limit" = Option<u32>, Query, description = "Most waiters in the answer: from 1 to 1000, else 100"),
+        ("after" = Option<String>, Query, description = "The `next` of the page before")),
     responses(
         (status = 200, description = "Those who wait", body = Waiters),
         (status = 400, description = "It cannot be read", body = ProblemDetails, content_type = "application/problem+json"),
@@ -86,10 +86,30 @@ pub(in crate::server) async fn waiters(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::parse(&query.unwrap_or_default())?;
-    let query = list::filters(&app, &mut parameters)?;
+    type Filter = fn(WaiterQuery, String) -> WaiterQuery;
+    let known: [(&str, Filter); 5] = [
+        ("group", WaiterQuery::group),
+        ("mode", WaiterQuery::mode),
+        ("id", WaiterQuery::mutex_id),
+        ("prefix", WaiterQuery::mutex_id_prefix),
+        ("owner_session", WaiterQuery::session_id),
+    ];
+    let limit = list::limit(&app, &mut parameters)?;
+    let mut query = WaiterQuery::all().page_size(limit);
+    for (name, filter) in known {
+        if let Some(value) = list::filter_text(&mut parameters, name)? {
+            query = filter(query, value);
+        }
+    }
+    if let Some(Cursor((id, ticket))) = parameters.take_as::<Cursor<(MutexId, i64)>>("after")? {
+        query = query.after(id, ticket);
+    }
     parameters.done()?;
     let waiters = app.mutexes.waiters(&query).await?;
+    let is_full = usize::try_from(limit).is_ok_and(|limit| waiters.len() >= limit);
+    let last = waiters.last().filter(|_| is_full);
     answer(&Waiters {
+        next: last.and_then(|last| Cursor((&last.id, last.ticket)).written()),
         waiters: waiters.iter().map(InLine::from).collect(),
     })
 }

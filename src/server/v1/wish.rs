@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::{
-    domain::Access,
+    domain::{Access, Reach, Wish},
     server::{parameters::invalid, problem::Problem, seconds::Seconds, settings::Limits},
 };
 
@@ -16,6 +16,23 @@ pub(super) fn access(access: Option<&str>, permits: Option<u32>) -> Result<Acces
         }
         (Some(_), _) => Err(invalid("access", "is exclusive or shared")),
     }
+}
+
+/// What is locked beside a path of a tree; a plain mutex locks nothing beside itself.
+pub(super) fn reach(
+    wish: &Wish,
+    lock_parents: Option<bool>,
+    lock_children: Option<bool>,
+) -> Result<Reach, Problem> {
+    let can_reach = wish.reach != Reach::none();
+    if !can_reach && (lock_parents.is_some() || lock_children.is_some()) {
+        let reason = "are for paths of a tree only";
+        return Err(invalid("lock_parents, lock_children", reason));
+    }
+    Ok(Reach {
+        parents: lock_parents.unwrap_or(can_reach),
+        children: lock_children.unwrap_or(can_reach),
+    })
 }
 
 /// For how long to wait: not longer than the server allows.
