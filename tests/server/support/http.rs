@@ -70,6 +70,11 @@ impl Client {
         let _ = self.stream.write_all(bytes).await;
     }
 
+    /// Sends bytes, and says whether the other end was still there to take them.
+    pub(crate) async fn has_sent(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) async fn say_no_more(&mut self) {
         let _ = self.stream.shutdown().await;

@@ -6,4 +6,4 @@ mod serving;
 
 pub(crate) use database::Database;
 pub(crate) use http::{Answer, Client};
-pub(crate) use serving::{Serving, eventually, path};
+pub(crate) use serving::{Serving, eventually, eventually_some, path};

@@ -94,14 +94,22 @@ impl Serving {
 
 /// Returns when something has become true; fails if it never does.
 pub(crate) async fn eventually(mut is_true: impl AsyncFnMut() -> bool) {
-    let becomes_true = async {
-        while !is_true().await {
+    eventually_some(async || is_true().await.then_some(())).await;
+}
+
+/// Asks until there is an answer; fails if there never is one.
+pub(crate) async fn eventually_some<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let answered = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
             tokio::task::yield_now().await;
         }
     };
-    timeout(Duration::from_secs(90), becomes_true)
+    timeout(Duration::from_secs(90), answered)
         .await
-        .expect("it never becomes true");
+        .expect("it never happens")
 }
 
 /// The name of a path, in JSON.
