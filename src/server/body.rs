@@ -26,7 +26,7 @@ impl<T: DeserializeOwned> FromRequest<SharedApp> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &SharedApp) -> Result<Self, Problem> {
-        if media_type(request.headers()) != Some("application/json") {
+        if media_type(request.headers()).as_deref() != Some("application/json") {
             return Err(Problem::new(MEDIA_TYPE, "send it as application/json"));
         }
         let bytes = app.read(request.into_body()).await?;
@@ -39,8 +39,7 @@ impl<T: DeserializeOwned> FromRequest<SharedApp> for Json<T> {
 
 /// The parameters of a form, if there is one.
 pub(super) async fn form(app: &App, request: Request) -> Result<Parameters, Problem> {
-    let media_type = media_type(request.headers()).map(str::to_owned);
-    match media_type.as_deref() {
+    match media_type(request.headers()).as_deref() {
         Some("application/x-www-form-urlencoded") => {
             let bytes = app.read(request.into_body()).await?;
             match std::str::from_utf8(&bytes) {
@@ -56,11 +55,12 @@ pub(super) async fn form(app: &App, request: Request) -> Result<Parameters, Prob
     }
 }
 
-fn media_type(headers: &HeaderMap) -> Option<&str> {
+fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?;
     // What cannot be read is no type that is known.
     let value = value.to_str().unwrap_or("?");
-    Some(value.split(';').next().unwrap_or(value).trim())
+    let name = value.split(';').next().unwrap_or(value);
+    Some(name.trim().to_ascii_lowercase())
 }
 
 impl App {

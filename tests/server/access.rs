@@ -243,12 +243,12 @@ async fn without_tokens_only_this_machine_is_served_unless_it_is_said() {
     let everywhere: SocketAddr = ([0, 0, 0, 0], 0).into();
     let refused = Server::new(mutexes.clone()).bind(everywhere).await;
     assert!(matches!(refused, Err(ServeError::Open { .. })));
-    Server::new(mutexes.clone())
+    let _ = Server::new(mutexes.clone())
         .open_to_all()
         .bind(everywhere)
         .await
         .unwrap();
-    Server::new(mutexes.clone())
+    let _ = Server::new(mutexes.clone())
         .tokens(tokens().list)
         .bind(everywhere)
         .await

@@ -110,7 +110,7 @@ async fn what_is_too_long_is_refused() {
 async fn so_many_requests_wait_and_no_more_and_the_others_are_served() {
     let limits = limits(|limits| {
         limits.waiting = 2;
-        limits.at_work = 1;
+        limits.at_work = 2;
     });
     let server = Serving::with(|server| server.limits(limits)).await;
     let token = server.lock("x").await;
@@ -162,6 +162,7 @@ async fn so_many_requests_are_at_work_and_no_more() {
         (503, "overloaded")
     );
     assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(server.get("/healthz").await.status, 200);
     slow.send(b"wrong").await;
     assert_eq!(slow.answer().await.unwrap().status, 400);
     assert_eq!(server.get("/dohaz/x").await.status, 200);

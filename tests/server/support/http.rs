@@ -14,6 +14,8 @@ const HUNG: Duration = Duration::from_secs(90);
 pub(crate) struct Client {
     address: SocketAddr,
     stream: TcpStream,
+    /// The last request was HEAD, whose answer has a length and no body.
+    is_head: bool,
 }
 
 /// What came back.
@@ -62,7 +64,11 @@ impl Answer {
 impl Client {
     pub(crate) async fn at(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
-        Self { address, stream }
+        Self {
+            address,
+            stream,
+            is_head: false,
+        }
     }
 
     /// Sends bytes, and waits for nothing. The other end may have closed the connection.
@@ -109,6 +115,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: &str,
     ) {
+        self.is_head = method == "HEAD";
         let mut text = format!("{method} {target} HTTP/1.1\r\n");
         if !headers
             .iter()
@@ -152,7 +159,7 @@ impl Client {
         let length: usize = answer
             .header("content-length")
             .map_or(0, |length| length.parse().unwrap());
-        let is_bodiless = answer.status == 304;
+        let is_bodiless = self.is_head;
         let mut body = bytes.split_off(head_end + 4);
         while !is_bodiless && body.len() < length {
             if self.stream.read_buf(&mut body).await.ok()? == 0 {
