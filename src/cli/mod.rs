@@ -1,7 +1,9 @@
 //! The program: what it does for each of its commands.
 
+mod database;
 #[cfg(feature = "server")]
 mod log;
+mod migrate;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
@@ -21,6 +23,7 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Migrate(migrate::Migrate),
     #[cfg(feature = "server")]
     Serve(Box<serve::Serve>),
     #[cfg(feature = "server")]
@@ -31,6 +34,7 @@ enum Command {
 /// something failed, 2 if the arguments make no sense.
 pub fn run() -> ExitCode {
     let done: Result<(), Failure> = match Program::parse().command {
+        Command::Migrate(migrate) => migrate.run(),
         #[cfg(feature = "server")]
         Command::Serve(serve) => serve.run(),
         #[cfg(feature = "server")]

@@ -8,13 +8,12 @@ use std::{
 use clap::Args;
 use tracing_subscriber::filter::Targets;
 
-use super::{Failure, log};
+#[cfg(not(all(unix, feature = "private-server")))]
+use super::database::UNNAMED;
+use super::{Failure, database::Database, log};
 #[cfg(all(unix, feature = "private-server"))]
 use crate::private_server::PrivatePostgres;
-use crate::{
-    Mutexes, SchemaName,
-    server::{Server, TokenList, stop_signal},
-};
+use crate::server::{Server, TokenList, stop_signal};
 
 /// Where a private PostgreSQL keeps its data if nothing is said.
 #[cfg(all(unix, feature = "private-server"))]
@@ -39,13 +38,8 @@ pub(super) struct Serve {
     #[arg(short, long, value_name = "FOLDER", conflicts_with = "database_url")]
     file: Option<PathBuf>,
 
-    /// Keep the locks in this database: postgres://user@host/database [env: DATABASE_URL]
-    #[arg(long, value_name = "URL")]
-    database_url: Option<String>,
-
-    /// The schema in the database
-    #[arg(long, default_value = "pgmutex")]
-    schema: String,
+    #[command(flatten)]
+    database: Database,
 
     /// The tree that canhaz, nowant and dohaz are about
     #[arg(long, default_value = "locker", value_name = "NAME")]
@@ -71,7 +65,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
 
-    /// Let pages of this origin, such as https://dash.example, send requests too; may be said more than once
+    /// Let pages of this origin, such as `https://dash.example`, send requests too; may be said more than once
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
 
@@ -113,11 +107,7 @@ impl Serve {
     }
 
     async fn serve(self, tokens: Option<TokenList>, place: &Place) -> Result<(), Failure> {
-        let schema = SchemaName::new(self.schema.as_str())?;
-        let mutexes = Mutexes::builder()
-            .schema(schema)
-            .connect(&place.url)
-            .await?;
+        let mutexes = self.database.mutexes(&place.url).await?;
         mutexes.migrate().await?;
 
         let mut server = Server::new(mutexes).tree(&self.tree).collect_metrics();
@@ -169,7 +159,7 @@ impl Serve {
     #[cfg(all(unix, feature = "private-server"))]
     fn place(&self) -> Result<Place, Failure> {
         if self.file.is_none()
-            && let Some(named) = self.database()
+            && let Some(named) = self.named()
         {
             return Ok(named);
         }
@@ -184,15 +174,14 @@ impl Serve {
 
     #[cfg(not(all(unix, feature = "private-server")))]
     fn place(&self) -> Result<Place, Failure> {
-        let unnamed = "name a database with --database-url or DATABASE_URL";
-        self.database().ok_or_else(|| unnamed.into())
+        self.named().ok_or_else(|| UNNAMED.into())
     }
 
-    fn database(&self) -> Option<Place> {
-        let named = self.database_url.clone();
-        let url = named.or_else(|| std::env::var("DATABASE_URL").ok())?;
+    fn named(&self) -> Option<Place> {
+        let url = self.database.url()?;
+        let schema = &self.database.schema;
         Some(Place {
-            in_words: format!("{}, schema {}", without_secrets(&url), self.schema),
+            in_words: format!("{}, schema {schema}", without_secrets(&url)),
             url,
             #[cfg(all(unix, feature = "private-server"))]
             private: None,

@@ -105,11 +105,7 @@ async fn bodies_that_make_no_sense_are_refused() {
     let mut client = server.client().await;
     let mutex = r#"{"id": "1"}"#;
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-    let deep_member = format!(
-        r#"{{"mutex": {}{}}}"#,
-        r#"{"mutex":"#.repeat(5_000),
-        "1}".repeat(1)
-    );
+    let deep_member = format!(r#"{{"mutex": {}{}}}"#, r#"{"mutex":"#.repeat(5_000), "1}");
     for (body, problem) in [
         (String::new(), "malformed"),
         ("{".to_owned(), "malformed"),

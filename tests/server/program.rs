@@ -7,6 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use pgmutex::server::{Role, TokenList};
 use serde_json::json;
 
 use crate::support::{Client, Database};
@@ -30,11 +31,15 @@ pub(crate) fn program() -> Command {
 
 impl Program {
     pub(crate) fn serve(arguments: &[&str]) -> Self {
+        Self::logging_to(Stdio::null(), arguments)
+    }
+
+    fn logging_to(log: impl Into<Stdio>, arguments: &[&str]) -> Self {
         let mut child = program()
             .args(["serve", "--port", "0"])
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -64,7 +69,7 @@ impl Program {
     }
 
     /// Asks it to end, and gives the code with which it does.
-    fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         let process = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -322,4 +327,98 @@ async fn with_a_certificate_it_is_encrypted() {
     wrong.args(["serve", "--port", "0", "--database-url", &database.url()]);
     let (said, _) = failure(wrong.args(["--tls-cert", &key, "--tls-key", &key]));
     assert!(said.contains("no certificate"), "{said}");
+}
+
+#[tokio::test]
+async fn the_log_says_who_forced_a_release_and_why_and_no_secrets() {
+    let folder = Folder::new("log");
+    let (list, log) = (folder.file("tokens"), folder.file("log"));
+    let (bearer, line) = TokenList::new_token("the-boss", Role::Admin).unwrap();
+    std::fs::write(&list, line).unwrap();
+    let database = Database::fresh().await;
+    let url = database.url();
+    let arguments = [
+        "--database-url",
+        &url,
+        "--tokens-file",
+        &list,
+        "--log",
+        "trace",
+    ];
+    let served = Program::logging_to(std::fs::File::create(&log).unwrap(), &arguments);
+    let mut client = served.client().await;
+    let authorization = format!("Bearer {}", bearer.reveal());
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let locked = client
+        .ask("GET", "/canhaz/x%0Ay", &headers[..1], "")
+        .await
+        .json();
+    let token = locked["token"].as_str().unwrap().to_owned();
+    let guess = "00000000-guess";
+    client
+        .ask(
+            "GET",
+            &format!("/nowant/x%0Ay?token={guess}"),
+            &headers[..1],
+            "",
+        )
+        .await;
+    let wish = json!({
+        "mutex": {"tree": "locker", "path": ["x\ny"]}, "reason": "stuck\nsince \u{1b}[31mMonday",
+    });
+    let forced = client
+        .ask("POST", "/v1/force-release", &headers, &wish.to_string())
+        .await;
+    assert_eq!(forced.json()["outcome"], "released");
+    let wish = json!({"mutex": {"id": "1"}, "request_id": "a-secret-request", "owner": {"session": "a-secret-session"}});
+    assert_eq!(
+        client
+            .ask("POST", "/v1/capture", &headers, &wish.to_string())
+            .await
+            .status,
+        200
+    );
+    assert_eq!(served.terminate(), Some(0));
+
+    let log = std::fs::read_to_string(&log).unwrap();
+    let forced: Vec<&str> = log.lines().filter(|line| line.contains("forced")).collect();
+    assert!(!forced.is_empty(), "{log}");
+    for line in forced {
+        for part in [" WARN ", "the-boss", "stuck", "Monday"] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
+    for secret in [
+        bearer.reveal(),
+        &token,
+        guess,
+        "a-secret-request",
+        "a-secret-session",
+        "\u{1b}",
+    ] {
+        assert!(!log.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn a_pipeline_migrates_and_checks() {
+    let database = Database::empty().await;
+    let url = database.url();
+    let check = ["migrate", "--check", "--database-url", &url];
+    let (said, code) = failure(program().args(check));
+    assert!(said.contains("pgmutex migrate"), "{said}");
+    assert_eq!(code, Some(1));
+    let migrated = program()
+        .args(["migrate"])
+        .env("DATABASE_URL", &url)
+        .output()
+        .unwrap();
+    assert!(migrated.status.success());
+    assert!(migrated.stdout.starts_with(b"V1__"), "{migrated:?}");
+    assert!(program().args(check).status().unwrap().success());
+    let (said, _) = failure(program().arg("migrate"));
+    assert!(said.contains("--database-url"), "{said}");
 }

@@ -18,12 +18,17 @@ impl Database {
         static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
         let template = TEMPLATE
             .get_or_init(|| async {
-                let template = Self::cloned_from("template0").await;
+                let template = Self::empty().await;
                 template.mutexes().await.migrate().await.unwrap();
                 template
             })
             .await;
         Self::cloned_from(&template.name).await
+    }
+
+    /// With nothing in it.
+    pub(crate) async fn empty() -> Self {
+        Self::cloned_from("template0").await
     }
 
     async fn cloned_from(template: &str) -> Self {
