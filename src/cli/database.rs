@@ -1,7 +1,7 @@
 use clap::Args;
 
 use super::Failure;
-use crate::{Mutexes, SchemaName};
+use crate::{mutexes::Mutexes, postgres::SchemaName};
 
 /// Which database, and which schema in it.
 #[derive(Debug, Args)]

@@ -162,11 +162,15 @@ impl Server {
             own: self.own.clone(),
             limits: self.limits.clone(),
             tree: self.tree.clone(),
-            at_work: Arc::new(Semaphore::new(self.limits.at_work)),
-            waiting: Arc::new(Semaphore::new(self.limits.waiting)),
+            at_work: bound(self.limits.at_work),
+            waiting: bound(self.limits.waiting),
             errands: Errands::default(),
             stopping: self.stopping.subscribe(),
             metrics: collected,
         })
     }
+}
+
+fn bound(most: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
 }

@@ -100,8 +100,9 @@ impl Listening {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let app = self.app;
         let router = Routes::all(&app).into_router();
-        let connections = Arc::new(Semaphore::new(app.limits.connections));
-        let most = u32::try_from(app.limits.connections).unwrap_or(u32::MAX);
+        // As many as can be waited for at once.
+        let most = u16::try_from(app.limits.connections).unwrap_or(u16::MAX);
+        let connections = Arc::new(Semaphore::new(usize::from(most)));
         let mut stop = std::pin::pin!(stop);
         loop {
             let (stream, peer, permit) = tokio::select! {
@@ -125,7 +126,7 @@ impl Listening {
         self.stopping.send_replace(true);
         let drained = async {
             // All connections are closed when all permits are back.
-            drop(connections.acquire_many(most).await);
+            drop(connections.acquire_many(u32::from(most)).await);
             app.errands.done().await;
             app.mutexes.shutdown().await;
         };

@@ -23,7 +23,7 @@ pub struct Limits {
     pub at_work: usize,
     /// Most requests that wait in line at once. Default: 2,000.
     pub waiting: usize,
-    /// Most connections at once; more are not accepted until one is closed. Default: 4,096.
+    /// Most connections at once, up to 65,535; more are not accepted until one is closed. Default: 4,096.
     pub connections: usize,
     /// How long a client may take to send a request's head; also how long a connection may be idle.
     /// Default: 15 s.
