@@ -2,6 +2,9 @@
 
 mod backend;
 mod background;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod current_owner;
 mod domain;
 mod guard;
@@ -13,6 +16,8 @@ pub mod private_server;
 mod random;
 mod rules;
 mod semaphore_service;
+#[cfg(feature = "server")]
+pub mod server;
 mod session;
 
 pub use backend::{
@@ -42,6 +47,8 @@ pub use semaphore_service::{IsolatedWork, SemaphoreInfo, SemaphoreService, Semap
 pub use session::SessionBackend;
 
 // The crates whose types are part of this one's face, in the versions that fit.
+#[cfg(feature = "server")]
+pub use axum;
 pub use chrono;
 pub use deadpool_postgres;
 pub use refinery;

@@ -8,7 +8,7 @@ use std::{
 
 /// The layers, lowest first. A file imports from its own layer and from those named with it, from
 /// no other.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("background", &[]),
     ("observe", &["domain"]),
@@ -53,6 +53,16 @@ const LAYERS: [(&str, &[&str]); 13] = [
         &["domain", "guard", "mutexes", "random"],
     ),
     ("private_server", &[]),
+    (
+        "server",
+        &["domain", "backend", "current_owner", "mutexes", "random"],
+    ),
+    // It reaches into postgres for one thing: the name of a schema.
+    (
+        "cli",
+        &["domain", "mutexes", "postgres", "private_server", "server"],
+    ),
+    ("main", &["cli"]),
 ];
 
 fn sources() -> Vec<(String, PathBuf, String)> {

@@ -1,0 +1,199 @@
+use std::{
+    fs,
+    io::Write,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::Args;
+use tracing_subscriber::filter::Targets;
+
+#[cfg(not(all(unix, feature = "private-server")))]
+use super::database::UNNAMED;
+use super::{Failure, database::Database, log};
+#[cfg(all(unix, feature = "private-server"))]
+use crate::private_server::PrivatePostgres;
+use crate::server::{Server, TokenList, stop_signal};
+
+/// Where a private PostgreSQL keeps its data if nothing is said.
+#[cfg(all(unix, feature = "private-server"))]
+const DEFAULT_FOLDER: &str = "locks.db";
+
+/// Serves locks over HTTP
+///
+/// The locks are kept in PostgreSQL: in the database that is named, or else in a private server that
+/// is started for them.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The address to listen at
+    #[arg(short, long, default_value = "127.0.0.1")]
+    ip: IpAddr,
+
+    /// The port to listen at; 0 lets the system choose
+    #[arg(short, long, default_value_t = 8765)]
+    port: u16,
+
+    /// Keep the locks in this folder, served by a private PostgreSQL [default, without a database: locks.db]
+    #[cfg(all(unix, feature = "private-server"))]
+    #[arg(short, long, value_name = "FOLDER", conflicts_with = "database_url")]
+    file: Option<PathBuf>,
+
+    #[command(flatten)]
+    database: Database,
+
+    /// The tree that canhaz, nowant and dohaz are about
+    #[arg(long, default_value = "locker", value_name = "NAME")]
+    tree: String,
+
+    /// A file with lines ROLE NAME SHA256, one for each token; see `pgmutex token` [env: PGMUTEX_TOKENS, the lines themselves]
+    #[arg(long, value_name = "FILE")]
+    tokens_file: Option<PathBuf>,
+
+    /// The certificate, and those that lead to it, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Let everyone who reaches the address do everything, also from other machines
+    #[arg(long)]
+    open_to_all: bool,
+
+    /// Answer only requests that name this host; may be said more than once [default, at a loopback address: the names of this machine]
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
+
+    /// Let pages of this origin, such as `https://dash.example`, send requests too; may be said more than once
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+
+    /// What goes to the log, as in info or pgmutex=debug
+    #[arg(
+        long,
+        default_value = "info",
+        value_name = "LEVEL",
+        env = "PGMUTEX_LOG"
+    )]
+    log: Targets,
+}
+
+/// Where the locks are kept.
+struct Place {
+    url: String,
+    in_words: String,
+    #[cfg(all(unix, feature = "private-server"))]
+    private: Option<PrivatePostgres>,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        log::begin(self.log.clone())?;
+        let tokens = self.tokens()?;
+        // It blocks: before there is a runtime.
+        let place = self.place()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let served = runtime.block_on(self.serve(tokens, &place));
+        drop(runtime);
+        // After all its connections are closed.
+        #[cfg(all(unix, feature = "private-server"))]
+        if let Some(mut private) = place.private {
+            private.stop()?;
+        }
+        served
+    }
+
+    async fn serve(self, tokens: Option<TokenList>, place: &Place) -> Result<(), Failure> {
+        let mutexes = self.database.mutexes(&place.url).await?;
+        mutexes.migrate().await?;
+
+        let mut server = Server::new(mutexes).tree(&self.tree).collect_metrics();
+        for host in self.allow_host {
+            server = server.allow_host(host);
+        }
+        for origin in self.allow_origin {
+            server = server.allow_origin(origin);
+        }
+        if let Some(tokens) = tokens {
+            server = server.tokens(tokens);
+        }
+        if self.open_to_all {
+            server = server.open_to_all();
+        }
+        let mut scheme = "http";
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            server = server.tls(certificate, key)?;
+            scheme = "https";
+        }
+        let listening = server.bind(SocketAddr::new(self.ip, self.port)).await;
+        let listening = listening.map_err(|error| match error {
+            open @ crate::server::ServeError::Open { .. } => {
+                Failure::from(format!("{open}: --open-to-all"))
+            }
+            error => error.into(),
+        })?;
+        let address = listening.address();
+        let mut output = std::io::stdout();
+        writeln!(output, "{scheme}://{address} locks in {}", place.in_words)?;
+        output.flush()?;
+        listening.run(stop_signal()).await;
+        Ok(())
+    }
+
+    fn tokens(&self) -> Result<Option<TokenList>, Failure> {
+        let lines = match &self.tokens_file {
+            Some(file) => fs::read_to_string(file)
+                .map_err(|error| format!("cannot read {}: {error}", file.display()))?,
+            None => match std::env::var("PGMUTEX_TOKENS") {
+                Ok(lines) => lines,
+                Err(std::env::VarError::NotPresent) => return Ok(None),
+                Err(error) => return Err(format!("PGMUTEX_TOKENS: {error}").into()),
+            },
+        };
+        Ok(Some(TokenList::parse(&lines)?))
+    }
+
+    #[cfg(all(unix, feature = "private-server"))]
+    fn place(&self) -> Result<Place, Failure> {
+        if self.file.is_none()
+            && let Some(named) = self.named()
+        {
+            return Ok(named);
+        }
+        let folder = self.file.clone().unwrap_or_else(|| DEFAULT_FOLDER.into());
+        let private = PrivatePostgres::start_in(folder)?;
+        Ok(Place {
+            url: private.url("postgres"),
+            in_words: format!("{} (a private PostgreSQL)", private.data_dir().display()),
+            private: Some(private),
+        })
+    }
+
+    #[cfg(not(all(unix, feature = "private-server")))]
+    fn place(&self) -> Result<Place, Failure> {
+        self.named().ok_or_else(|| UNNAMED.into())
+    }
+
+    fn named(&self) -> Option<Place> {
+        let url = self.database.url()?;
+        let schema = &self.database.schema;
+        Some(Place {
+            in_words: format!("{}, schema {schema}", without_secrets(&url)),
+            url,
+            #[cfg(all(unix, feature = "private-server"))]
+            private: None,
+        })
+    }
+}
+
+/// What people may read of a URL: neither the password nor the parameters, which may have one too.
+fn without_secrets(url: &str) -> &str {
+    let place = url.split('?').next().unwrap_or(url);
+    match place.split_once("://") {
+        Some((_, place)) => place.rsplit('@').next().unwrap_or(place),
+        None => "the database named",
+    }
+}

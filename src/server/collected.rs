@@ -1,0 +1,23 @@
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+/// Upper bounds, in seconds: of answers, waits and holds.
+const SECONDS: [f64; 15] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0,
+];
+
+/// Collects the metrics of this process, from the first call on; `None` if the program collects them
+/// in another way.
+pub(super) fn collected() -> Option<PrometheusHandle> {
+    static COLLECTED: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    COLLECTED
+        .get_or_init(|| {
+            let builder = PrometheusBuilder::new().set_buckets(&SECONDS).ok()?;
+            let recorder = builder.build_recorder();
+            let handle = recorder.handle();
+            metrics::set_global_recorder(recorder).ok()?;
+            Some(handle)
+        })
+        .clone()
+}
