@@ -115,7 +115,7 @@ async fn many_clients_exclude_each_other_on_few_server_connections() {
     }
     for spent in 0..TASKS {
         processes[0]
-            .capture(&mutex_id(&spent.to_string()))
+            .capture(mutex_id(&spent.to_string()))
             .owner(owner("gone"))
             .await
             .unwrap();

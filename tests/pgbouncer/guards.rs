@@ -37,7 +37,7 @@ async fn nothing_can_be_attached_to_a_session_that_is_lent() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes().await;
     for _ in 0..2 {
-        let refused = must(mutexes.lock(&mutex_id("m")).attached().into_future()).await;
+        let refused = must(mutexes.lock(mutex_id("m")).attached().into_future()).await;
         is_no_session(&refused.unwrap_err());
     }
     assert_eq!(database.left_behind("postgres").await, [""; 0]);
@@ -46,7 +46,7 @@ async fn nothing_can_be_attached_to_a_session_that_is_lent() {
         .direct_url(&database.direct_url())
         .unwrap();
     let mutexes = builder.connect(database.url()).await.unwrap();
-    let guard = must(mutexes.lock(&mutex_id("m")).attached().into_future())
+    let guard = must(mutexes.lock(mutex_id("m")).attached().into_future())
         .await
         .unwrap();
     assert!(must(guard.release()).await.unwrap().is_released());
@@ -67,7 +67,7 @@ async fn a_session_that_is_lent_is_recognized_among_many_who_borrow() {
     }
     for _ in 0..30 {
         let mutexes = database.mutexes().await;
-        let refused = must(mutexes.lock(&mutex_id("m")).attached().into_future()).await;
+        let refused = must(mutexes.lock(mutex_id("m")).attached().into_future()).await;
         is_no_session(&refused.unwrap_err());
     }
     for task in noise {
@@ -82,12 +82,12 @@ async fn whoever_waits_asks_again_until_it_is_served() {
     let database = Database::fresh().await;
     let (ours, theirs) = (database.mutexes().await, database.mutexes().await);
     let client = database.client().await;
-    let first = must(ours.lock(&mutex_id("m")).timeout(LONG).into_future())
+    let first = must(ours.lock(mutex_id("m")).timeout(LONG).into_future())
         .await
         .unwrap();
     let mut waiting = Vec::new();
     for (place, mutexes) in [&theirs, &ours, &theirs].into_iter().enumerate() {
-        let lock = mutexes.lock(&mutex_id("m")).timeout(LONG);
+        let lock = mutexes.lock(mutex_id("m")).timeout(LONG);
         waiting.push(tokio::spawn(lock.into_future()));
         let in_line = "select count(*)::text from pgmutex.waiting";
         must(async { while ask(&client, in_line).await != (place + 1).to_string() {} }).await;
@@ -113,7 +113,7 @@ fn elsewhere<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) 
 }
 
 async fn is_kept_alive_while_the_runtime_is_blocked(database: &Database, mutexes: Mutexes) {
-    let lock = mutexes.lock(&mutex_id("m")).timeout(Duration::from_secs(2));
+    let lock = mutexes.lock(mutex_id("m")).timeout(Duration::from_secs(2));
     let guard = must(lock.into_future()).await.unwrap();
     let url = database.direct_url();
     elsewhere(async move {
@@ -145,7 +145,7 @@ async fn heartbeats_come_whatever_the_default_isolation_level() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes_at_repeatable_read().await;
     let client = database.client().await;
-    let lock = mutexes.lock(&mutex_id("m")).timeout(Duration::from_secs(2));
+    let lock = mutexes.lock(mutex_id("m")).timeout(Duration::from_secs(2));
     let guard = must(lock.into_future()).await.unwrap();
     let kept = "select (max(captured_since) > max(held_since))::text from pgmutex.mutex_model";
     must(async { while ask(&client, kept).await != "true" {} }).await;

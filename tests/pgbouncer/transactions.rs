@@ -22,7 +22,7 @@ async fn a_capture_in_a_transaction_commits_with_the_callers_data() {
     let transaction = client.transaction().await.unwrap();
     let captured = mutexes
         .in_transaction(&transaction)
-        .capture(&mutex_id("m"))
+        .capture(mutex_id("m"))
         .owner(owner("a"))
         .await
         .unwrap();
@@ -44,12 +44,12 @@ async fn what_a_transaction_captured_and_released_is_as_before_when_it_rolls_bac
     let mutexes = database.mutexes().await;
     let mut client = database.pooled_client().await;
     client.batch_execute(JOURNAL).await.unwrap();
-    let held = mutexes.capture(&mutex_id("held")).owner(owner("a")).await;
+    let held = mutexes.capture(mutex_id("held")).owner(owner("a")).await;
 
     let transaction = client.transaction().await.unwrap();
     let inside = mutexes.in_transaction(&transaction);
     inside
-        .capture(&mutex_id("free"))
+        .capture(mutex_id("free"))
         .owner(owner("a"))
         .await
         .unwrap();
