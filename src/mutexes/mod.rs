@@ -13,6 +13,8 @@ mod tree;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 pub use builder::MutexesBuilder;
 pub use capture::Capture;
 pub use capture_all::CaptureAll;
@@ -477,6 +479,17 @@ impl Mutexes {
     /// As [`list`](Self::list).
     pub async fn count(&self, query: &MutexQuery) -> Result<u64> {
         self.parts.routes.of_query(query).count(query).await
+    }
+
+    /// The time of the clock that decides when a hold is over: the database's. How long a hold will
+    /// last is its [`expires_at`](Mutex::expires_at) minus this, not minus the time of this machine.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    ///
+    /// Cancel safe.
+    pub async fn now(&self) -> Result<DateTime<Utc>> {
+        self.parts.routes.of_group("").now().await
     }
 
     /// Takes a mutex away from whoever holds it. The reason and the database role go to the

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    errands::Errands, foreign_page::OwnAddresses, settings::Limits, token_list::TokenList,
+    errands::Errands, foreign_page::OwnAddresses, page::Viewers, settings::Limits,
+    token_list::TokenList,
 };
 use crate::{
     mutexes::Mutexes,
@@ -23,6 +24,7 @@ pub(super) struct App {
     pub(super) at_work: Arc<Semaphore>,
     pub(super) waiting: Arc<Semaphore>,
     pub(super) errands: Errands,
+    pub(super) viewers: Viewers,
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
 }

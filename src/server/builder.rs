@@ -10,6 +10,7 @@ use super::{
     errands::Errands,
     foreign_page::OwnAddresses,
     listener::{Listening, ServeError},
+    page::Viewers,
     routes::Routes,
     settings::Limits,
     tls::{self, TlsError},
@@ -165,6 +166,7 @@ impl Server {
             at_work: bound(self.limits.at_work),
             waiting: bound(self.limits.waiting),
             errands: Errands::default(),
+            viewers: Viewers::default(),
             stopping: self.stopping.subscribe(),
             metrics: collected,
         })

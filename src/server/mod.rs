@@ -30,6 +30,7 @@ mod hold;
 mod listener;
 mod locker;
 mod openapi;
+mod page;
 mod parameters;
 mod parcel;
 mod patience;

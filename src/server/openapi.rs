@@ -10,7 +10,7 @@ use utoipa::{
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{health, locker, v1};
+use super::{health, locker, page, v1};
 
 /// What went wrong, as RFC 9457 says. Problems of some types have more members: `holder` (a hold),
 /// `observed_at`, `waited_seconds`, `field`, `parameters`.
@@ -42,6 +42,7 @@ pub(super) struct ProblemDetails {
         locker::canhaz, locker::canhaz_root, locker::nowant, locker::nowant_root, locker::dohaz, locker::dohaz_root,
         v1::capture::capture, v1::capture_all::capture_all, v1::refresh::refresh, v1::release::release,
         v1::request::request, v1::list::list, v1::waiters::waiters, v1::force_release::force_release,
+        page::events,
     ),
     components(schemas(ProblemDetails)),
     modifiers(&Bearer),

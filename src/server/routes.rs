@@ -12,7 +12,7 @@ use axum::{
 use super::{
     admission, answer,
     app::SharedApp,
-    authorize, foreign_page, health, locker, openapi,
+    authorize, foreign_page, health, locker, openapi, page,
     principal::Role,
     problem::{METHOD, NOT_FOUND, Problem},
     v1,
@@ -37,6 +37,10 @@ impl Routes {
             router: Router::new(),
             listed: Vec::new(),
         };
+        routes.page("/", page::page);
+        for file in page::FILES {
+            routes.page(file.path, move || page::file(file));
+        }
         routes.open("/healthz", health::healthz);
         routes.open("/readyz", health::readyz);
         routes.open("/openapi.json", openapi::openapi);
@@ -51,6 +55,7 @@ impl Routes {
         routes.get("/v1/request", Reader, v1::request::request);
         routes.get("/v1/list", Reader, v1::list::list);
         routes.get("/v1/waiters", Reader, v1::waiters::waiters);
+        routes.get("/v1/events", Reader, page::events);
         routes.post("/v1/force-release", Admin, v1::force_release::force_release);
         routes
     }
@@ -81,6 +86,11 @@ impl Routes {
     /// For everyone.
     fn open<T: 'static>(&mut self, path: &str, handler: impl Handler<T, SharedApp>) {
         self.add(path, path, &[Method::GET], on(MethodFilter::GET, handler));
+    }
+
+    /// For people, and so not among what is described for programs.
+    fn page<T: 'static>(&mut self, path: &str, handler: impl Handler<T, SharedApp>) {
+        self.add(path, path, &[], on(MethodFilter::GET, handler));
     }
 
     fn get<T: 'static>(&mut self, path: &str, role: Role, handler: impl Handler<T, SharedApp>) {

@@ -23,6 +23,8 @@ pub struct Limits {
     pub at_work: usize,
     /// Most requests that wait in line at once. Default: 2,000.
     pub waiting: usize,
+    /// Most people who look at the live page at once. Default: 100.
+    pub viewers: usize,
     /// Most connections at once, up to 65,535; more are not accepted until one is closed. Default: 4,096.
     pub connections: usize,
     /// How long a client may take to send a request's head; also how long a connection may be idle.
@@ -50,6 +52,7 @@ impl Default for Limits {
             ttl: Duration::from_secs(3_153_600_000),
             at_work: 256,
             waiting: 2000,
+            viewers: 100,
             connections: 4096,
             header_time: Duration::from_secs(15),
             body_time: Duration::from_secs(15),

@@ -80,7 +80,8 @@ async fn other_methods_and_places_are_refused() {
         ("GET", "/v1", 404),
         ("GET", "/v1/capture/", 404),
         ("GET", "//canhaz/x", 404),
-        ("POST", "/", 404),
+        ("POST", "/", 405),
+        ("POST", "/nowhere", 404),
     ] {
         let refused = server.client().await.ask(method, target, &[], "").await;
         assert_eq!(refused.status, status, "{method} {target}");
