@@ -1,6 +1,12 @@
 //! Many clients that wait for one path, few connections to the database.
 
-use pgmutex::{Mutexes, deadpool_postgres::Runtime, server::Server};
+use std::time::Duration;
+
+use pgmutex::{
+    Mutexes,
+    deadpool_postgres::Runtime,
+    server::{Limits, Server},
+};
 use serde_json::json;
 
 use crate::support::{Client, Database, eventually};
@@ -20,7 +26,11 @@ async fn five_hundred_are_served_in_order_and_other_paths_stay_responsive() {
         .direct_url(&database.url())
         .unwrap()
         .pool(pool.clone());
+    // Longer than the test may take on a busy machine.
+    let mut limits = Limits::default();
+    limits.wait = Duration::from_mins(10);
     let listening = Server::new(mutexes)
+        .limits(limits)
         .bind(([127, 0, 0, 1], 0).into())
         .await
         .unwrap();
@@ -33,7 +43,7 @@ async fn five_hundred_are_served_in_order_and_other_paths_stay_responsive() {
     for number in 0..MANY {
         let mut waiter = Client::at(address).await;
         waiter
-            .begin("GET", &format!("/canhaz/lab?wait=60&id={number}"), &[], "")
+            .begin("GET", &format!("/canhaz/lab?wait=600&id={number}"), &[], "")
             .await;
         // In line before the next one asks: so that it is known who came first.
         eventually(async || {
