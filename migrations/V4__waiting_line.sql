@@ -436,19 +436,22 @@ comment on function look_at_lines(bigint, boolean, bigint[]) is
 
 create view waiting as
 select w.mutex_group, w.mutex_mode, w.mutex_id,
-       row_number() over line as place,
+       w.place,
        w.access, w.permits,
        w.owner_session, w.owner_host, w.owner_id, w.owner_login, w.owner_name,
-       coalesce(lag(w.owner_session) over line, holder.owner_session) as behind_owner_session,
-       coalesce(lag(w.owner_name) over line, holder.owner_name) as behind_owner_name,
+       coalesce(w.session_before, ahead.owner_session) as behind_owner_session,
+       coalesce(w.name_before, ahead.owner_name) as behind_owner_name,
        w.queued_since,
        clock_timestamp() - w.queued_since as waiting_for,
        w.ticket, w.while_holding, w.listener,
        greatest(w.seen_at, l.seen_at) as seen_at,
        w.lock_parents, w.lock_children
-from mutex_waiter w
+from (select w.*, row_number() over line as place, lag(w.owner_session) over line as session_before, lag(w.owner_name) over line as name_before
+      from mutex_waiter w
+      window line as (partition by w.mutex_group, w.mutex_mode, w.mutex_id order by w.ticket)) w
 left join mutex_listener l on l.listener = w.listener
--- The first in line is behind a holder; at a path, perhaps behind one of a path above or below, or behind one who waits there.
+-- Only the first in line is behind somebody else: a holder; at a path, perhaps behind one of a path above or below, or behind one who
+-- waits there.
 left join lateral (select other.owner_session, other.owner_name
                    from (select 1 as comes, h.permit::bigint as rank, h.owner_session, h.owner_name from held h
                          where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and h.mutex_id = w.mutex_id
@@ -466,9 +469,9 @@ left join lateral (select other.owner_session, other.owner_name
                            and (starts_with(w.mutex_id, before.mutex_id) and (before.lock_children or w.lock_parents)
                                 or starts_with(before.mutex_id, w.mutex_id) and (before.lock_parents or w.lock_children))
                            and before.owner_session <> w.owner_session and (before.access = 'exclusive' or w.access = 'exclusive')) other
+                   where w.place = 1
                    order by other.comes, other.rank
-                   limit 1) holder on true
-window line as (partition by w.mutex_group, w.mutex_mode, w.mutex_id order by w.ticket);
+                   limit 1) ahead on true;
 
 comment on view waiting is 'Who waits for which mutex behind whom, and since when. A waiter that died without a word is shown until its turn comes.';
 comment on column waiting.place is 'Place in line: 1 is next.';

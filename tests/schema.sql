@@ -299,7 +299,7 @@ waiting as
  SELECT w.mutex_group,
     w.mutex_mode,
     w.mutex_id,
-    row_number() OVER line AS place,
+    w.place,
     w.access,
     w.permits,
     w.owner_session,
@@ -307,8 +307,8 @@ waiting as
     w.owner_id,
     w.owner_login,
     w.owner_name,
-    COALESCE(lag(w.owner_session) OVER line, holder.owner_session) AS behind_owner_session,
-    COALESCE(lag(w.owner_name) OVER line, holder.owner_name) AS behind_owner_name,
+    COALESCE(w.session_before, ahead.owner_session) AS behind_owner_session,
+    COALESCE(w.name_before, ahead.owner_name) AS behind_owner_name,
     w.queued_since,
     (clock_timestamp() - w.queued_since) AS waiting_for,
     w.ticket,
@@ -317,7 +317,28 @@ waiting as
     GREATEST(w.seen_at, l.seen_at) AS seen_at,
     w.lock_parents,
     w.lock_children
-   FROM ((pgmutex.mutex_waiter w
+   FROM ((( SELECT w_1.mutex_group,
+            w_1.mutex_mode,
+            w_1.mutex_id,
+            w_1.ticket,
+            w_1.access,
+            w_1.permits,
+            w_1.owner_session,
+            w_1.owner_host,
+            w_1.owner_id,
+            w_1.owner_login,
+            w_1.owner_name,
+            w_1.while_holding,
+            w_1.listener,
+            w_1.queued_since,
+            w_1.seen_at,
+            w_1.lock_parents,
+            w_1.lock_children,
+            row_number() OVER line AS place,
+            lag(w_1.owner_session) OVER line AS session_before,
+            lag(w_1.owner_name) OVER line AS name_before
+           FROM pgmutex.mutex_waiter w_1
+          WINDOW line AS (PARTITION BY w_1.mutex_group, w_1.mutex_mode, w_1.mutex_id ORDER BY w_1.ticket)) w
      LEFT JOIN pgmutex.mutex_listener l ON ((l.listener = w.listener)))
      LEFT JOIN LATERAL ( SELECT other.owner_session,
             other.owner_name
@@ -341,9 +362,9 @@ waiting as
                     before.owner_name
                    FROM pgmutex.mutex_waiter before
                   WHERE ((before.mutex_group = w.mutex_group) AND (before.mutex_mode = w.mutex_mode) AND (before.ticket < w.ticket) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND (before.mutex_id ~~ '/%'::text) AND (before.mutex_id ~~ '%/'::text) AND (before.mutex_id <> w.mutex_id) AND ((starts_with(w.mutex_id, before.mutex_id) AND (before.lock_children OR w.lock_parents)) OR (starts_with(before.mutex_id, w.mutex_id) AND (before.lock_parents OR w.lock_children))) AND (before.owner_session <> w.owner_session) AND ((before.access = 'exclusive'::text) OR (w.access = 'exclusive'::text)))) other
+          WHERE (w.place = 1)
           ORDER BY other.comes, other.rank
-         LIMIT 1) holder ON (true))
-  WINDOW line AS (PARTITION BY w.mutex_group, w.mutex_mode, w.mutex_id ORDER BY w.ticket);
+         LIMIT 1) ahead ON (true));
 
 -- functions ---
 
