@@ -6,7 +6,7 @@ mod checker;
 mod contenders;
 mod contention;
 mod corruptions;
-mod decisions;
+pub(crate) mod decisions;
 mod history;
 mod holds;
 mod lines;
