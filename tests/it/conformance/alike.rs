@@ -5,8 +5,8 @@ use std::{cell::Cell, collections::BTreeMap};
 use pgmutex::{
     Access, CaptureAllRequest, CaptureRequest, Captured, CapturedAll, Error, FencingToken,
     ForceReleaseRequest, ForceReleased, HoldToKeep, Mutex, MutexBackend, MutexId, MutexOwner,
-    MutexQuery, MutexState, RefreshRequest, ReleaseRequest, Released, ReleasedEach, SessionBackend,
-    StateRequest,
+    MutexQuery, MutexState, Reach, RefreshRequest, ReleaseRequest, Released, ReleasedEach,
+    SessionBackend, StateRequest,
 };
 use proptest::{
     collection::vec,
@@ -24,7 +24,7 @@ enum Call {
     CaptureEach(Vec<Wish>),
     CaptureAll {
         owner: usize,
-        wishes: Vec<(usize, Access)>,
+        wishes: Vec<(usize, Access, Reach)>,
         wait: bool,
         while_holding_of: Option<usize>,
     },
@@ -44,9 +44,11 @@ struct Wish {
     mutex: usize,
     owner: usize,
     access: Access,
+    reach: Reach,
 }
 
-const MUTEXES: usize = 3;
+const PLAIN: [&str; 3] = ["0", "1", "2"];
+const PATHS: [&str; 7] = ["/", "/a/", "/a/b/", "/a/b/c/", "/a/b0/", "/a/d/", "/e/"];
 const OWNERS: usize = 4;
 
 fn any_access() -> impl Strategy<Value = Access> {
@@ -60,30 +62,53 @@ fn any_access() -> impl Strategy<Value = Access> {
     ])
 }
 
-fn any_call() -> impl Strategy<Value = Call> {
+fn any_reach(names: &[&str]) -> BoxedStrategy<Reach> {
+    let of = |parents, children| Reach { parents, children };
+    match names == PATHS {
+        true => select(vec![
+            Reach::all(),
+            Reach::all(),
+            Reach::none(),
+            of(true, false),
+            of(false, true),
+        ])
+        .boxed(),
+        false => Just(Reach::none()).boxed(),
+    }
+}
+
+fn any_call(names: &'static [&'static str]) -> impl Strategy<Value = Call> {
+    let mutexes = names.len();
     let wish = || {
-        (0..MUTEXES, 0..OWNERS, any_access()).prop_map(|(mutex, owner, access)| Wish {
-            mutex,
-            owner,
-            access,
-        })
+        (0..mutexes, 0..OWNERS, any_access(), any_reach(names)).prop_map(
+            |(mutex, owner, access, reach)| Wish {
+                mutex,
+                owner,
+                access,
+                reach,
+            },
+        )
     };
     let all = (
         0..OWNERS,
-        subsequence((0..MUTEXES).collect::<Vec<_>>(), 1..=MUTEXES).prop_shuffle(),
-        vec(any_access(), MUTEXES),
+        subsequence((0..mutexes).collect::<Vec<_>>(), 1..=3).prop_shuffle(),
+        vec((any_access(), any_reach(names)), mutexes),
         prop::bool::weighted(0.8),
         prop::option::weighted(0.2, 0..OWNERS),
     )
         .prop_map(
-            |(owner, mutexes, accesses, wait, while_holding_of)| Call::CaptureAll {
+            |(owner, mutexes, manners, wait, while_holding_of)| Call::CaptureAll {
                 owner,
-                wishes: mutexes.into_iter().zip(accesses).collect(),
+                wishes: mutexes
+                    .into_iter()
+                    .zip(manners)
+                    .map(|(mutex, (access, reach))| (mutex, access, reach))
+                    .collect(),
                 wait,
                 while_holding_of,
             },
         );
-    let (mutex, who) = (|| 0..MUTEXES, || 0..OWNERS);
+    let (mutex, who) = (move || 0..mutexes, || 0..OWNERS);
     prop_oneof![
         4 => wish().prop_map(Call::Capture),
         1 => vec(wish(), 0..4).prop_map(Call::CaptureEach),
@@ -104,6 +129,7 @@ fn any_call() -> impl Strategy<Value = Call> {
 struct Asked<'a> {
     backend: &'a dyn MutexBackend,
     group: &'a str,
+    names: &'static [&'static str],
     /// In the order in which they appeared.
     tokens: Vec<FencingToken>,
     tickets: Vec<i64>,
@@ -114,7 +140,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn id(&self, mutex: usize) -> MutexId {
-        MutexId::new(self.group, "m", mutex.to_string()).unwrap()
+        MutexId::new(self.group, "m", self.names[mutex]).unwrap()
     }
 
     /// Of this case alone: some calls are about all that an owner has.
@@ -127,7 +153,7 @@ impl Asked<'_> {
             id: self.id(wish.mutex),
             owner: self.owner(wish.owner),
             access: wish.access,
-            reach: pgmutex::Reach::none(),
+            reach: wish.reach,
             auto_release: None,
             status_data: None,
         }
@@ -141,11 +167,12 @@ impl Asked<'_> {
         let whose = (hold.id.clone(), hold.owner.session_id().to_owned());
         self.last_tokens.insert(whose, hold.fencing_token);
         format!(
-            "{} of {} permit {}/{:?} token {token}",
+            "{} of {} permit {}/{:?} token {token} {:?}",
             hold.id.id(),
             hold.owner.session_id(),
             hold.permit,
-            hold.permits
+            hold.permits,
+            hold.reach
         )
     }
 
@@ -240,10 +267,11 @@ impl Asked<'_> {
                 wait,
                 while_holding_of,
             } => {
-                let wishes = wishes.iter().map(|(mutex, access)| Wish {
+                let wishes = wishes.iter().map(|(mutex, access, reach)| Wish {
                     mutex: *mutex,
                     owner: *owner,
                     access: *access,
+                    reach: *reach,
                 });
                 let captures = wishes.map(|wish| self.wish(wish)).collect();
                 let while_holding = match while_holding_of {
@@ -263,7 +291,7 @@ impl Asked<'_> {
                 };
                 if *wait {
                     // An owner waits for one thing at a time.
-                    for mutex in 0..MUTEXES {
+                    for mutex in 0..self.names.len() {
                         let (id, owner) = (self.id(mutex), self.owner(*owner));
                         backend.leave_line(&id, &owner).await.unwrap();
                     }
@@ -371,6 +399,21 @@ fn number<T: PartialEq>(seen: &mut Vec<T>, value: T) -> usize {
 
 #[test]
 fn every_backend_answers_alike() {
+    are_alike(&PLAIN);
+}
+
+#[test]
+fn every_backend_answers_alike_about_paths() {
+    are_alike(&PATHS);
+}
+
+/// More on demand.
+fn cases() -> u32 {
+    let cases = std::env::var("PROPTEST_CASES").ok();
+    cases.map_or(64, |cases| cases.parse().expect("it is a number"))
+}
+
+fn are_alike(names: &'static [&'static str]) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -380,11 +423,11 @@ fn every_backend_answers_alike() {
     let postgres = database.backend();
     let count = Cell::new(0);
     let config = Config {
-        cases: 64,
+        cases: cases(),
         failure_persistence: None,
         ..Config::default()
     };
-    let compared = TestRunner::new(config).run(&vec(any_call(), 1..40), |calls| {
+    let compared = TestRunner::new(config).run(&vec(any_call(names), 1..40), |calls| {
         count.set(count.get() + 1);
         let group = format!("case {}", count.get());
         let process = SessionBackend::new();
@@ -392,6 +435,7 @@ fn every_backend_answers_alike() {
         let mut asked = backends.map(|backend| Asked {
             backend,
             group: &group,
+            names,
             tokens: Vec::new(),
             tickets: Vec::new(),
             last_tokens: BTreeMap::new(),

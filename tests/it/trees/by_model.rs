@@ -67,7 +67,9 @@ impl Step {
     fn is_answered(&self, model: &mut Model, answer: &str) {
         let one_of = |blockers: BTreeSet<(String, String)>| {
             let blockers = blockers.into_iter();
-            blockers.map(|(path, who)| format!("busy {path} {who}")).collect()
+            blockers
+                .map(|(path, who)| format!("busy {path} {who}"))
+                .collect()
         };
         let expected: BTreeSet<String> = match self {
             Self::Capture(wanted) => match model.capture(wanted.clone()) {
@@ -206,10 +208,21 @@ async fn differs_nowhere(client: Client, tree: &str, mut decisions: Decisions, s
         let live: BTreeSet<String> = live.into_iter().map(|(_, hold)| hold).collect();
         assert_eq!(live, model.held());
         let known = model.over();
-        assert!(over.iter().all(|(_, hold)| known.contains(hold)), "{over:?} {known:?}");
+        assert!(
+            over.iter().all(|(_, hold)| known.contains(hold)),
+            "{over:?} {known:?}"
+        );
     }
     // What never happens shows nothing.
-    for outcome in ["captured", "refreshed", "evicted", "busy", "free", "released", "not_held"] {
+    for outcome in [
+        "captured",
+        "refreshed",
+        "evicted",
+        "busy",
+        "free",
+        "released",
+        "not_held",
+    ] {
         assert!(answers.contains(outcome), "{answers:?}");
     }
 }
@@ -275,9 +288,10 @@ async fn step_by_step(mutexes: &Mutexes, steps: usize) {
                             parents: hold.lock_parents,
                             children: hold.lock_children,
                         };
-                        let was_there = model.holds.iter().any(|other| {
-                            (&other.path, &other.owner) == (&hold.path, &hold.owner)
-                        });
+                        let was_there = model
+                            .holds
+                            .iter()
+                            .any(|other| (&other.path, &other.owner) == (&hold.path, &hold.owner));
                         assert!(was_there || captured.reach == reach, "{captured:?}");
                         "captured".to_owned()
                     }

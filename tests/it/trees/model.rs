@@ -78,7 +78,11 @@ impl Model {
     /// Who is in the way above and below a path.
     fn around(&self, path: &str, owner: &str, sharing: Sharing) -> BTreeSet<(String, String)> {
         let in_the_way = |hold: &&Hold| !hold.is_over && hold.keeps_from(path, owner, sharing);
-        self.holds.iter().filter(in_the_way).map(Hold::named).collect()
+        self.holds
+            .iter()
+            .filter(in_the_way)
+            .map(Hold::named)
+            .collect()
     }
 
     fn own(&self, path: &str, owner: &str) -> Option<usize> {
@@ -115,9 +119,8 @@ impl Model {
             self.over_may_make_way(&wanted);
             return Answer::Busy(in_the_way);
         }
-        let makes_way = |hold: &mut Hold| {
-            hold.is_over && hold.keeps_from(&path, &owner, wanted.sharing)
-        };
+        let makes_way =
+            |hold: &mut Hold| hold.is_over && hold.keeps_from(&path, &owner, wanted.sharing);
         evicted.extend(self.holds.extract_if(.., makes_way));
         self.holds.push(wanted);
         match evicted.iter().any(|hold| !hold.may_be_gone) {
