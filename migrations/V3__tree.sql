@@ -192,7 +192,7 @@ begin
           and h.mutex_id > hold_in_the_way.mutex_id and h.mutex_id < end_of_path(hold_in_the_way.mutex_id)
           and h.lock_parents and h.owner_session <> hold_in_the_way.owner_session
           and (h.permit = 0 or hold_in_the_way.access = 'exclusive')
-        order by h.mutex_id
+        order by h.mutex_id, h.permit
     loop
         if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, now_is) then
             continue when not hold_in_the_way.evict;

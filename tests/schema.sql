@@ -211,7 +211,7 @@ pgmutex.token_generation: token_generation_pkey PRIMARY KEY (only_row)
 
 CREATE UNIQUE INDEX mutex_listener_pkey ON pgmutex.mutex_listener USING btree (listener)
 
-CREATE INDEX mutex_model_lock_parents ON pgmutex.mutex_model USING btree (mutex_group, mutex_mode, mutex_id) WHERE lock_parents
+CREATE INDEX mutex_model_lock_parents ON pgmutex.mutex_model USING btree (mutex_group, mutex_mode, mutex_id, permit) WHERE lock_parents
 
 CREATE INDEX mutex_model_owner_session ON pgmutex.mutex_model USING btree (owner_session)
 
@@ -1483,7 +1483,7 @@ begin
           and h.mutex_id > hold_in_the_way.mutex_id and h.mutex_id < end_of_path(hold_in_the_way.mutex_id)
           and h.lock_parents and h.owner_session <> hold_in_the_way.owner_session
           and (h.permit = 0 or hold_in_the_way.access = 'exclusive')
-        order by h.mutex_id
+        order by h.mutex_id, h.permit
     loop
         if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, now_is) then
             continue when not hold_in_the_way.evict;

@@ -1,10 +1,15 @@
 //! Whatever is asked, in whatever order, every backend answers alike.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    sync::{Arc, Mutex as StdMutex},
+};
 
+use chrono::{TimeDelta, Utc};
 use pgmutex::{
-    Access, CaptureAllRequest, CaptureRequest, Captured, CapturedAll, Error, FencingToken,
-    ForceReleaseRequest, ForceReleased, HoldToKeep, Mutex, MutexBackend, MutexId, MutexOwner,
+    Access, CaptureAllRequest, CaptureOutcome, CaptureRequest, Captured, CapturedAll, Error,
+    FencingToken, ForceReleaseRequest, HoldToKeep, Mutex, MutexBackend, MutexId, MutexOwner,
     MutexQuery, MutexState, Reach, RefreshRequest, ReleaseRequest, Released, ReleasedEach,
     SessionBackend, StateRequest,
 };
@@ -37,6 +42,8 @@ enum Call {
     ForceRelease(usize),
     Keep,
     Request(usize, usize),
+    /// So much time that all that is held is over.
+    TimePasses,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +129,7 @@ fn any_call(names: &'static [&'static str]) -> impl Strategy<Value = Call> {
         1 => mutex().prop_map(Call::ForceRelease),
         1 => Just(Call::Keep),
         1 => (mutex(), who()).prop_map(|(mutex, who)| Call::Request(mutex, who)),
+        1 => Just(Call::TimePasses),
     ]
 }
 
@@ -177,7 +185,12 @@ impl Asked<'_> {
     }
 
     fn captured(&mut self, captured: &Captured) -> String {
-        format!("{:?} {}", captured.outcome, self.hold(&captured.mutex))
+        // What is over may have made way for one who was refused then.
+        let how = match captured.outcome {
+            CaptureOutcome::Refreshed => "refreshed",
+            _ => "captured",
+        };
+        format!("{how} {}", self.hold(&captured.mutex))
     }
 
     fn error(&mut self, error: &Error) -> String {
@@ -240,7 +253,11 @@ impl Asked<'_> {
                 self.waits.retain(|owner, _| !asks(owner));
             }
             Call::ForceRelease(_) => self.waits.clear(),
-            Call::AskAgain(_) | Call::Refresh(..) | Call::Keep | Call::Request(..) => {}
+            Call::AskAgain(_)
+            | Call::Refresh(..)
+            | Call::Keep
+            | Call::Request(..)
+            | Call::TimePasses => {}
         }
     }
 
@@ -349,10 +366,9 @@ impl Asked<'_> {
                     reason: "test".to_owned(),
                     token: None,
                 };
-                match backend.force_release(&request).await.unwrap() {
-                    ForceReleased::Released(hold) => vec![self.hold(&hold)],
-                    ForceReleased::NotHeld => Vec::new(),
-                }
+                // Of what is over it does not matter whether it was still there.
+                backend.force_release(&request).await.unwrap();
+                Vec::new()
             }
             Call::Keep => {
                 let kept = self.last_tokens.iter().map(|((id, _), token)| HoldToKeep {
@@ -371,6 +387,7 @@ impl Asked<'_> {
                 lost.sort();
                 lost
             }
+            Call::TimePasses => Vec::new(),
             Call::Request(mutex, owner) => {
                 let request = StateRequest {
                     id: self.id(*mutex),
@@ -407,6 +424,11 @@ fn every_backend_answers_alike_about_paths() {
     are_alike(&PATHS);
 }
 
+/// The database's clock cannot be moved, so the holds are made older.
+const AGE: &str = "update pgmutex.mutex_model \
+                   set captured_since = captured_since - interval '1 hour', held_since = held_since - interval '1 hour' \
+                   where mutex_group = $1";
+
 /// More on demand.
 fn cases() -> u32 {
     let cases = std::env::var("PROPTEST_CASES").ok();
@@ -421,6 +443,7 @@ fn are_alike(names: &'static [&'static str]) {
         .unwrap();
     let database = runtime.block_on(Database::fresh());
     let postgres = database.backend();
+    let client = runtime.block_on(database.client());
     let count = Cell::new(0);
     let config = Config {
         cases: cases(),
@@ -430,7 +453,9 @@ fn are_alike(names: &'static [&'static str]) {
     let compared = TestRunner::new(config).run(&vec(any_call(names), 1..40), |calls| {
         count.set(count.get() + 1);
         let group = format!("case {}", count.get());
-        let process = SessionBackend::new();
+        let now = Arc::new(StdMutex::new(Utc::now()));
+        let clock = Arc::clone(&now);
+        let process = SessionBackend::new().with_clock(move || *clock.lock().unwrap());
         let backends: [&dyn MutexBackend; 2] = [&postgres, &process];
         let mut asked = backends.map(|backend| Asked {
             backend,
@@ -443,6 +468,10 @@ fn are_alike(names: &'static [&'static str]) {
         });
         runtime.block_on(async {
             for (step, call) in calls.iter().enumerate() {
+                if let Call::TimePasses = call {
+                    *now.lock().unwrap() += TimeDelta::hours(1);
+                    client.execute(AGE, &[&group]).await.unwrap();
+                }
                 let mut answers = Vec::new();
                 for one in &mut asked {
                     answers.push((one.answer(call).await, one.holds().await));
