@@ -90,13 +90,14 @@ comment on function waiter_is_gone(bigint, timestamptz) is
     'Whether a waiter need not be waited for: its process has not asked for 15 seconds (it may be stopped, or cut off), or for 3 while '
     'its database session is gone (it may be connecting again).';
 
--- Only behind the mutex's lock. A dead waiter must not hold up the line, so its tickets go when they are met.
+-- Only behind the mutex's lock, be it the shared one of somebody below a path. A dead waiter must not hold up the line, so its tickets
+-- go when they are met, unless somebody else is removing them at this moment.
 create function first_in_line(mutex_group text, mutex_mode text, mutex_id text, before_ticket bigint) returns bigint
 language plpgsql volatile parallel unsafe
 as $$
 #variable_conflict use_column
 declare
-    head_ticket   bigint;
+    head_ticket   bigint := -9223372036854775808;
     head_listener bigint;
     head_seen_at  timestamptz;
 begin
@@ -104,6 +105,7 @@ begin
         select w.ticket, w.listener, w.seen_at into head_ticket, head_listener, head_seen_at from mutex_waiter w
         where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
           and (first_in_line.before_ticket is null or w.ticket < first_in_line.before_ticket)
+          and w.ticket > head_ticket
         order by w.ticket
         limit 1;
         if not found then
@@ -112,10 +114,14 @@ begin
             return head_ticket;
         end if;
         delete from mutex_waiter w
-        where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
-          and (w.ticket = head_ticket and w.listener is not distinct from head_listener  -- it has not gone over to another session
-               or w.listener = head_listener
-               or head_listener is null and w.listener is null and waiter_is_gone(null, w.seen_at));
+        where (w.mutex_group, w.mutex_mode, w.mutex_id, w.ticket) in (
+            select gone.mutex_group, gone.mutex_mode, gone.mutex_id, gone.ticket from mutex_waiter gone
+            where gone.mutex_group = first_in_line.mutex_group and gone.mutex_mode = first_in_line.mutex_mode
+              and gone.mutex_id = first_in_line.mutex_id
+              and (gone.ticket = head_ticket and gone.listener is not distinct from head_listener  -- it has not gone over to another session
+                   or gone.listener = head_listener
+                   or head_listener is null and gone.listener is null and waiter_is_gone(null, gone.seen_at))
+            for update skip locked);
     end loop;
 end
 $$;

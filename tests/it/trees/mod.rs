@@ -1,5 +1,46 @@
 //! Paths of trees: who is in whose way, who waits for whom, and what makes way.
 
+mod bad_input;
 mod by_model;
-mod first;
+mod growth;
+mod making_way;
 mod model;
+mod rules;
+mod several;
+mod steps;
+mod waiting;
+
+/// Everything above and below is locked too.
+const ALL: &str = ", lock_parents => true, lock_children => true";
+
+/// `capture` of a path in SQL, by an owner, and who holds it or is in the way.
+fn capture(path: &str, owner: &str, more: &str) -> String {
+    format!(
+        "select concat_ws(' ', outcome, mutex_id, owner_session) \
+         from pgmutex.capture('lab', 'tree', '{path}', '{owner}'{more})"
+    )
+}
+
+/// The flags as arguments of `capture`.
+fn reach(lock_parents: bool, lock_children: bool) -> String {
+    format!(", lock_parents => {lock_parents}, lock_children => {lock_children}")
+}
+
+/// `capture_all` of paths in SQL, with all above and below, by an owner.
+fn capture_all(paths: &[&str], owner: &str, more: &str) -> String {
+    let requests: Vec<String> = paths
+        .iter()
+        .map(|path| format!("{{\"mutex_id\": \"{path}\"}}"))
+        .collect();
+    format!(
+        "select string_agg(concat_ws(' ', outcome, mutex_id, owner_session), ', ') from pgmutex.capture_all('[{}]', \
+         '{{\"mutex_group\": \"lab\", \"mutex_mode\": \"tree\", \"owner_session\": \"{owner}\", \
+           \"lock_parents\": true, \"lock_children\": true}}'{more})",
+        requests.join(", ")
+    )
+}
+
+/// Another call about a path: `release`, `request`, …
+fn about(function: &str, path: &str, owner: &str) -> String {
+    format!("{function}('lab', 'tree', '{path}', '{owner}')")
+}
