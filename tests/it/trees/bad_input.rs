@@ -29,11 +29,11 @@ async fn segments_that_cannot_be_are_refused() {
     assert!(refused(deepest.join(["a"])).contains("100 levels"));
     deepest.capture().owner(owner("a")).await.unwrap();
     // 1,600 bytes with the slashes before and behind.
-    assert!(refused(tree.path(["x".repeat(1599)])).contains("1600 bytes"));
-    assert!(refused(tree.path(["/".repeat(533)])).contains("1600 bytes"));
+    assert!(refused(tree.path(["x".repeat(1599)])).contains("at most 1600"));
+    assert!(refused(tree.path(["/".repeat(533)])).contains("at most 1600"));
     let longest = tree.path(["é".repeat(799)]).unwrap();
     longest.capture().owner(owner("a")).await.unwrap();
-    assert!(refused(mutexes.tree("x".repeat(401)).root()).contains("400 bytes"));
+    assert!(refused(mutexes.tree("x".repeat(401)).root()).contains("at most 400"));
 }
 
 #[tokio::test]

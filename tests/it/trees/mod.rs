@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod by_model;
+mod contention;
 mod growth;
 mod making_way;
 mod model;
