@@ -746,6 +746,7 @@ begin
         perform refuse_input('a mutex is named twice');
     end if;
     perform lock_mutexes(completed);
+    perform lock_what_is_over_above(completed);
     begin
         for request in
             select r.* from jsonb_to_recordset(completed) r (
@@ -847,6 +848,7 @@ begin
         'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'owner_host', 'owner_id', 'owner_login', 'owner_name',
         'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits', 'lock_parents', 'lock_children']);
     perform lock_mutexes(completed);
+    perform lock_what_is_over_above(completed);
     for request in
         select r.* from jsonb_to_recordset(completed) r (
             mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
@@ -912,7 +914,7 @@ CREATE OR REPLACE FUNCTION pgmutex.check_path(mutex_id text)
 AS $function$
 begin
     -- Each level takes an entry of the server's lock table until the commit.
-    if is_path(mutex_id) and length(mutex_id) - length(replace(mutex_id, '/', '')) > 101 then
+    if locks_of(mutex_id) > 101 then
         perform refuse_input('mutex_id is a path of more than 100 levels');
     end if;
 end
@@ -1377,7 +1379,7 @@ CREATE OR REPLACE FUNCTION pgmutex.first_in_line(mutex_group text, mutex_mode te
 AS $function$
 #variable_conflict use_column
 declare
-    head_ticket   bigint;
+    head_ticket   bigint := -9223372036854775808;
     head_listener bigint;
     head_seen_at  timestamptz;
 begin
@@ -1385,6 +1387,7 @@ begin
         select w.ticket, w.listener, w.seen_at into head_ticket, head_listener, head_seen_at from mutex_waiter w
         where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
           and (first_in_line.before_ticket is null or w.ticket < first_in_line.before_ticket)
+          and w.ticket > head_ticket
         order by w.ticket
         limit 1;
         if not found then
@@ -1393,10 +1396,14 @@ begin
             return head_ticket;
         end if;
         delete from mutex_waiter w
-        where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
-          and (w.ticket = head_ticket and w.listener is not distinct from head_listener  -- it has not gone over to another session
-               or w.listener = head_listener
-               or head_listener is null and w.listener is null and waiter_is_gone(null, w.seen_at));
+        where (w.mutex_group, w.mutex_mode, w.mutex_id, w.ticket) in (
+            select gone.mutex_group, gone.mutex_mode, gone.mutex_id, gone.ticket from mutex_waiter gone
+            where gone.mutex_group = first_in_line.mutex_group and gone.mutex_mode = first_in_line.mutex_mode
+              and gone.mutex_id = first_in_line.mutex_id
+              and (gone.ticket = head_ticket and gone.listener is not distinct from head_listener  -- it has not gone over to another session
+                   or gone.listener = head_listener
+                   or head_listener is null and gone.listener is null and waiter_is_gone(null, gone.seen_at))
+            for update skip locked);
     end loop;
 end
 $function$
@@ -1922,6 +1929,44 @@ begin
 end
 $function$
 
+-- Locks the rows of the holds above the paths named in the requests that are over and in the way.
+CREATE OR REPLACE FUNCTION pgmutex.lock_what_is_over_above(requests jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+    above_group text;
+    above_mode  text;
+    above       text;
+begin
+    if jsonb_array_length(requests) = 1 then
+        return;
+    end if;
+    for above_group, above_mode, above in
+        select distinct r.mutex_group collate "C", r.mutex_mode collate "C", p.path collate "C"
+        from (select coalesce(r.value ->> 'mutex_group', '') as mutex_group, coalesce(r.value ->> 'mutex_mode', '') as mutex_mode,
+                     coalesce(r.value ->> 'mutex_id', '') as mutex_id
+              from jsonb_array_elements(lock_what_is_over_above.requests) r) r
+        cross join unnest(paths_above(r.mutex_id)) p (path)
+        where is_path(r.mutex_id)
+        order by 1, 2, 3
+    loop
+        perform 1 from hold h
+        where h.mutex_group = above_group and h.mutex_mode = above_mode and h.mutex_id = above
+          and h.lock_children and hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+        order by h.permit
+        for no key update;
+    end loop;
+end
+$function$
+
+-- How many advisory locks a decision about a mutex takes: of a path one for each level, and one for the root.
+CREATE OR REPLACE FUNCTION pgmutex.locks_of(mutex_id text)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select case when is_path(mutex_id) then length(mutex_id) - length(replace(mutex_id, '/', '')) else 1 end $function$
+
 -- Asked by a process that waits, about once a second: which of its tickets are first in line, whether their turn has come as far as can be seen, and when to look again at the latest. tickets is the list of all that it knows: those that are no more are named, too, and places that it does not know are given up after 15 seconds.
 CREATE OR REPLACE FUNCTION pgmutex.look_at_lines(listener bigint, has_session boolean, tickets bigint[] DEFAULT NULL::bigint[])
  RETURNS TABLE(ticket bigint, is_my_turn boolean, look_again_in interval)
@@ -2270,15 +2315,17 @@ begin
     select jsonb_agg(jsonb_build_object('mutex_group', k.mutex_group, 'mutex_mode', k.mutex_mode, 'mutex_id', k.mutex_id,
                                         'owner_session', release_owner.owner_session)) into requests
     -- What is held comes first, then places in line, then what is over: as long as anything is held, each call releases some.
-    from (select k.mutex_group, k.mutex_mode, k.mutex_id
+    from (select k.mutex_group, k.mutex_mode, k.mutex_id,
+                 sum(locks_of(k.mutex_id)) over (order by min(k.comes), k.mutex_group, k.mutex_mode, k.mutex_id rows unbounded preceding) as locks
           from (select h.mutex_group, h.mutex_mode, h.mutex_id,
                        case when hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()) then 3 else 1 end as comes
                 from hold h where h.owner_session = release_owner.owner_session
                 union all
                 select w.mutex_group, w.mutex_mode, w.mutex_id, 2 from mutex_waiter w where w.owner_session = release_owner.owner_session) k
           group by k.mutex_group, k.mutex_mode, k.mutex_id
-          order by min(k.comes)
-          limit release_owner.batch) k;
+          order by min(k.comes), k.mutex_group, k.mutex_mode, k.mutex_id
+          limit release_owner.batch) k
+    where k.locks <= 4000;
     return query select r.* from release_each(coalesce(requests, '[]')) r
                  where r.outcome <> 'not_held' and r.owner_session = release_owner.owner_session;
 end
@@ -2498,8 +2545,8 @@ begin
     loop
         exit when swept >= sweep.batch or locked >= 1000;
         -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
+        locked := locked + locks_of(candidate.mutex_id);
         continue when not try_lock_mutex(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
-        locked := locked + 1;
         perform 1 from hold h
         where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
           and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token
@@ -2683,5 +2730,9 @@ end
 $function$
 
 -- privileges of everybody ---
+
+pgmutex.lock_what_is_over_above(jsonb)
+
+pgmutex.locks_of(text)
 
 pgmutex.takes_turns(pgmutex.mutex_waiter,pgmutex.mutex_waiter)

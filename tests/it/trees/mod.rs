@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod by_model;
+mod circles;
 mod contention;
 mod growth;
 mod making_way;
@@ -11,8 +12,13 @@ mod several;
 mod steps;
 mod waiting;
 
+use crate::support::Session;
+
 /// Everything above and below is locked too.
 const ALL: &str = ", lock_parents => true, lock_children => true";
+
+/// If it is busy, the caller is in line.
+const WAIT: &str = ", wait => true";
 
 /// `capture` of a path in SQL, by an owner, and who holds it or is in the way.
 fn capture(path: &str, owner: &str, more: &str) -> String {
@@ -44,4 +50,10 @@ fn capture_all(paths: &[&str], owner: &str, more: &str) -> String {
 /// Another call about a path: `release`, `request`, …
 fn about(function: &str, path: &str, owner: &str) -> String {
     format!("{function}('lab', 'tree', '{path}', '{owner}')")
+}
+
+/// Neither holds nor places in line.
+async fn nothing_is_left(s: &Session) {
+    s.run("delete from pgmutex.mutex_model; delete from pgmutex.mutex_waiter")
+        .await;
 }
