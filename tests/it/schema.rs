@@ -202,8 +202,8 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
             .await,
         "check_access check_call check_path check_reach check_requests check_rule check_text circle_of_waiting could_be_captured \
          current_timeline draw_fencing_token end_of_path evict_hold first_in_line hold_in_the_way hold_is_over is_path join_line \
-         listener_is_seen lock_mutex lock_mutexes mutex_key paths_above refuse_deadlock refuse_input refuse_transaction rule_ends_at \
-         session_is_gone try_lock_mutex waiter_in_the_way waiter_is_gone wake_line wake_lines"
+         listener_is_seen lock_mutex lock_mutexes lock_what_is_over_above locks_of mutex_key paths_above refuse_deadlock refuse_input refuse_transaction \
+         rule_ends_at session_is_gone takes_turns try_lock_mutex waiter_in_the_way waiter_is_gone wake_line wake_lines"
     );
     let declares_ours = "prolang = (select oid from pg_language where lanname = 'plpgsql') \
          and not coalesce('search_path=pgmutex, pg_temp' = any (proconfig), false) \
