@@ -2730,9 +2730,3 @@ end
 $function$
 
 -- privileges of everybody ---
-
-pgmutex.lock_what_is_over_above(jsonb)
-
-pgmutex.locks_of(text)
-
-pgmutex.takes_turns(pgmutex.mutex_waiter,pgmutex.mutex_waiter)
