@@ -109,18 +109,17 @@ impl Contender {
         for round in 0..rounds {
             let owner = format!("{} {round}", self.name);
             let waits = self.decisions.percent(50);
-            let Some(first) = self.capture(&owner, waits).await else {
+            let Some(first) = self.capture(&owner, waits, None).await else {
                 continue;
             };
             // Some have two: nobody is in their own way.
             let second = match self.decisions.percent(25) {
-                true => self.capture(&owner, false).await,
+                true => self.capture(&owner, false, Some(first.path)).await,
                 false => None,
             };
             for _ in 0..self.decisions.below(4) {
                 self.client.simple_query("select").await.unwrap();
             }
-            let second = second.filter(|second| second.path != first.path);
             for held in [Some(first), second].into_iter().flatten() {
                 self.release(held).await;
             }
@@ -128,8 +127,17 @@ impl Contender {
     }
 
     /// A path of some kind, as its owner has it then.
-    async fn capture(&mut self, owner: &str, waits: bool) -> Option<Held> {
+    async fn capture(
+        &mut self,
+        owner: &str,
+        waits: bool,
+        other_than: Option<&str>,
+    ) -> Option<Held> {
         let path = self.decisions.one_of(&PATHS);
+        if other_than == Some(path) {
+            // What it has alone it would begin to share.
+            return None;
+        }
         let is_shared = self.decisions.percent(30);
         let (parents, children) = (self.decisions.percent(70), self.decisions.percent(70));
         let access = if is_shared { "shared" } else { "exclusive" };
@@ -164,8 +172,6 @@ impl Contender {
                     self.fight.lock().unwrap().refused += 1;
                     return None;
                 }
-                // What it has already.
-                "refreshed" => return None,
                 other => panic!("{other}"),
             }
             let pause = Duration::from_millis(1 + self.decisions.below(3));
