@@ -70,7 +70,7 @@ begin
                 join mutex_waiter other on other.owner_session = w.owner_session and other.ticket = w.ticket
                  and (other.mutex_group <> w.mutex_group or other.mutex_mode <> w.mutex_mode or other.mutex_id <> w.mutex_id)
                 where w.mutex_group = l.mutex_group and w.mutex_mode = l.mutex_mode and w.mutex_id = l.mutex_id
-                  and (l.ticket is null or w.ticket < l.ticket)
+                  and (l.ticket is null or w.ticket <= l.ticket)
                 union all
                 -- Those who come before one in the line at paths above and below.
                 select w.* from mutex_waiter w

@@ -169,7 +169,8 @@ impl<'a> Search<'a> {
     fn waited_for_too(&self, id: &'a MutexId, before: i64) -> Vec<(&'a MutexId, i64, &'a Waiter)> {
         let store = self.store;
         let mut places = Vec::new();
-        for (ticket, _) in self.before(id, before) {
+        let served = self.up_to(id, before);
+        for (ticket, _) in served.filter(|(_, waiter)| !waiter.owner.is_same(self.asker)) {
             let others = store.places().filter(|(other, _)| *other != id);
             places.extend(
                 others.filter_map(|(other, place)| Some((other, ticket, place.line.get(&ticket)?))),

@@ -110,7 +110,7 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
         "session_is_gone('17')",
         "hold_is_over('connection', '17', now(), now())",
         "waiter_is_gone(1, now())",
-        "first_in_line('g', 'm', '1', null)",
+        "first_in_line('g', 'm', '1', null, true)",
         "could_be_captured('g', 'm', '/1/', 1, 'shared', 1, 's', true, true)",
         "wake_line('g', 'm', '1')",
         "wake_lines('g', 'm', '/1/')",

@@ -8,7 +8,7 @@ use pgmutex::Error;
 use super::{ALL, WAIT, capture, nothing_is_left};
 use crate::{
     guards::{in_line, must},
-    support::Database,
+    support::{Database, Session},
 };
 
 #[tokio::test]
@@ -90,4 +90,43 @@ async fn guards_refuse_a_circle_across_paths() {
     );
     lower.release().await.unwrap();
     must(upper).await.unwrap().release().await.unwrap();
+}
+
+/// One waits at this path, locking nothing else, and for what h has.
+async fn waits_at_and_for_h(s: &Session, path: &str) {
+    s.ask(&capture("/p/", "h", "")).await;
+    s.ask(&capture(path, "x", "")).await;
+    let both = format!(
+        "select string_agg(outcome, ' ') from pgmutex.capture_all('[{{\"mutex_id\": \"{path}\"}}, {{\"mutex_id\": \"/p/\"}}]', \
+         '{{\"mutex_group\": \"lab\", \"mutex_mode\": \"tree\", \"owner_session\": \"w\"}}', wait => true)"
+    );
+    assert_eq!(s.ask(&both).await, "queued queued");
+}
+
+#[tokio::test]
+async fn who_is_in_nobodys_way_above_and_below_closes_no_circle() {
+    let database = Database::fresh().await;
+    let s = database.session().await;
+    for (theirs, wanted) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
+        waits_at_and_for_h(&s, theirs).await;
+        s.ask(&capture(wanted, "y", "")).await;
+        let queued = format!("queued {wanted} y");
+        assert_eq!(s.ask(&capture(wanted, "h", WAIT)).await, queued);
+        nothing_is_left(&s).await;
+    }
+}
+
+#[tokio::test]
+async fn a_circle_through_one_ahead_who_waits_for_one_above_is_found() {
+    let database = Database::fresh().await;
+    let s = database.session().await;
+    for (theirs, wanted) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
+        waits_at_and_for_h(&s, theirs).await;
+        // Not h would be in their way, or they in its, but the one before it in the line.
+        let ahead = s.ask(&capture(wanted, "v", &format!("{ALL}{WAIT}"))).await;
+        assert_eq!(ahead, format!("queued {theirs} w"));
+        let refused = s.try_ask(&capture(wanted, "h", WAIT)).await.unwrap_err();
+        assert_eq!(refused.as_db_error().unwrap().code().code(), "PM006");
+        nothing_is_left(&s).await;
+    }
 }
