@@ -31,6 +31,38 @@ end
 $$;
 comment on function lock_mutexes(jsonb) is 'Takes the advisory locks of all mutexes named in the requests.';
 
+-- Two calls that evict the same holds, above different paths of theirs, would do so in different orders and wait for each other: so the
+-- rows of these are locked beforehand, in one order, in which a capture of one path meets them too.
+create function lock_what_is_over_above(requests jsonb) returns void
+language plpgsql volatile parallel unsafe
+as $$
+declare
+    above_group text;
+    above_mode  text;
+    above       text;
+begin
+    if jsonb_array_length(requests) = 1 then
+        return;
+    end if;
+    for above_group, above_mode, above in
+        select distinct r.mutex_group collate "C", r.mutex_mode collate "C", p.path collate "C"
+        from (select coalesce(r.value ->> 'mutex_group', '') as mutex_group, coalesce(r.value ->> 'mutex_mode', '') as mutex_mode,
+                     coalesce(r.value ->> 'mutex_id', '') as mutex_id
+              from jsonb_array_elements(lock_what_is_over_above.requests) r) r
+        cross join unnest(paths_above(r.mutex_id)) p (path)
+        where is_path(r.mutex_id)
+        order by 1, 2, 3
+    loop
+        perform 1 from hold h
+        where h.mutex_group = above_group and h.mutex_mode = above_mode and h.mutex_id = above
+          and h.lock_children and hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+        order by h.permit
+        for no key update;
+    end loop;
+end
+$$;
+comment on function lock_what_is_over_above(jsonb) is 'Locks the rows of the holds above the paths named in the requests that are over and in the way.';
+
 create function check_requests(requests jsonb, defaults jsonb, known text[]) returns jsonb
 language plpgsql volatile parallel unsafe
 as $$
@@ -76,6 +108,7 @@ begin
         'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'owner_host', 'owner_id', 'owner_login', 'owner_name',
         'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits', 'lock_parents', 'lock_children']);
     perform lock_mutexes(completed);
+    perform lock_what_is_over_above(completed);
     for request in
         select r.* from jsonb_to_recordset(completed) r (
             mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
@@ -131,6 +164,7 @@ begin
         perform refuse_input('a mutex is named twice');
     end if;
     perform lock_mutexes(completed);
+    perform lock_what_is_over_above(completed);
     begin
         for request in
             select r.* from jsonb_to_recordset(completed) r (
@@ -268,15 +302,17 @@ begin
     select jsonb_agg(jsonb_build_object('mutex_group', k.mutex_group, 'mutex_mode', k.mutex_mode, 'mutex_id', k.mutex_id,
                                         'owner_session', release_owner.owner_session)) into requests
     -- What is held comes first, then places in line, then what is over: as long as anything is held, each call releases some.
-    from (select k.mutex_group, k.mutex_mode, k.mutex_id
+    from (select k.mutex_group, k.mutex_mode, k.mutex_id,
+                 sum(locks_of(k.mutex_id)) over (order by min(k.comes), k.mutex_group, k.mutex_mode, k.mutex_id rows unbounded preceding) as locks
           from (select h.mutex_group, h.mutex_mode, h.mutex_id,
                        case when hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()) then 3 else 1 end as comes
                 from hold h where h.owner_session = release_owner.owner_session
                 union all
                 select w.mutex_group, w.mutex_mode, w.mutex_id, 2 from mutex_waiter w where w.owner_session = release_owner.owner_session) k
           group by k.mutex_group, k.mutex_mode, k.mutex_id
-          order by min(k.comes)
-          limit release_owner.batch) k;
+          order by min(k.comes), k.mutex_group, k.mutex_mode, k.mutex_id
+          limit release_owner.batch) k
+    where k.locks <= 4000;
     return query select r.* from release_each(coalesce(requests, '[]')) r
                  where r.outcome <> 'not_held' and r.owner_session = release_owner.owner_session;
 end

@@ -12,10 +12,10 @@ begin
             'capture', 'refresh', 'release', 'request', 'list', 'list_count',
             'remove_hold', 'evict', 'force_release', 'sweep', 'fence',
             'session_is_gone', 'hold_is_over', 'check_access', 'waiter_is_gone', 'first_in_line', 'could_be_captured', 'wake_line', 'wake_lines',
-            'is_path', 'paths_above', 'end_of_path', 'check_path', 'check_reach', 'lock_mutex', 'try_lock_mutex',
+            'is_path', 'paths_above', 'end_of_path', 'locks_of', 'takes_turns', 'check_path', 'check_reach', 'lock_mutex', 'try_lock_mutex',
             'evict_hold', 'hold_in_the_way', 'waiter_in_the_way', 'holder_in_the_way', 'list_waiting',
             'circle_of_waiting', 'refuse_deadlock', 'join_line', 'leave_line', 'listener_is_seen', 'attach_session', 'look_at_lines', 'keep',
-            'lock_mutexes', 'check_requests', 'capture_each', 'capture_all', 'release_each', 'release_owner')
+            'lock_mutexes', 'lock_what_is_over_above', 'check_requests', 'capture_each', 'capture_all', 'release_each', 'release_owner')
     loop
         execute format('revoke all on function %s from public', routine);
     end loop;

@@ -216,7 +216,7 @@ create table mutex_model (
 -- No index on a column that a refresh changes (captured_since, expires_at, status_data): it would end HOT updates.
 create index mutex_model_owner_session on mutex_model (owner_session);
 -- What is held below a path, and is in the way of whoever wants the path, is one range of this index.
-create index mutex_model_lock_parents on mutex_model (mutex_group, mutex_mode, mutex_id) where lock_parents;
+create index mutex_model_lock_parents on mutex_model (mutex_group, mutex_mode, mutex_id, permit) where lock_parents;
 
 comment on table mutex_model is 'The holds: one row is one owner that has captured one mutex. Read it through the views held and hold.';
 comment on column mutex_model.mutex_group is 'First part of the mutex id: the application or area.';

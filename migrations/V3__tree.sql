@@ -19,6 +19,11 @@ as $$
 $$;
 comment on function paths_above(text) is 'The paths above a path, the root first.';
 
+create function locks_of(mutex_id text) returns integer
+language sql immutable parallel safe
+as $$ select case when is_path(mutex_id) then length(mutex_id) - length(replace(mutex_id, '/', '')) else 1 end $$;
+comment on function locks_of(text) is 'How many advisory locks a decision about a mutex takes: of a path one for each level, and one for the root.';
+
 -- In the order of the bytes the slash is followed by the zero.
 create function end_of_path(mutex_id text) returns text
 language sql immutable parallel safe
@@ -30,7 +35,7 @@ language plpgsql volatile parallel unsafe
 as $$
 begin
     -- Each level takes an entry of the server's lock table until the commit.
-    if is_path(mutex_id) and length(mutex_id) - length(replace(mutex_id, '/', '')) > 101 then
+    if locks_of(mutex_id) > 101 then
         perform refuse_input('mutex_id is a path of more than 100 levels');
     end if;
 end
@@ -192,7 +197,7 @@ begin
           and h.mutex_id > hold_in_the_way.mutex_id and h.mutex_id < end_of_path(hold_in_the_way.mutex_id)
           and h.lock_parents and h.owner_session <> hold_in_the_way.owner_session
           and (h.permit = 0 or hold_in_the_way.access = 'exclusive')
-        order by h.mutex_id
+        order by h.mutex_id, h.permit
     loop
         if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, now_is) then
             continue when not hold_in_the_way.evict;

@@ -90,12 +90,15 @@ comment on function waiter_is_gone(bigint, timestamptz) is
     'Whether a waiter need not be waited for: its process has not asked for 15 seconds (it may be stopped, or cut off), or for 3 while '
     'its database session is gone (it may be connecting again).';
 
--- Only behind the mutex's lock. A dead waiter must not hold up the line, so its tickets go when they are met.
-create function first_in_line(mutex_group text, mutex_mode text, mutex_id text, before_ticket bigint) returns bigint
+-- Only behind the mutex's lock. A dead waiter must not hold up the line, so its tickets go when they are met. To find out whom to tell,
+-- the shared lock of one below a path will do: then some other may be removing them too, and whoever did so in several lines could wait
+-- for it in a circle. So whom is_hint passes over may be going over to another session at this moment.
+create function first_in_line(mutex_group text, mutex_mode text, mutex_id text, before_ticket bigint, is_hint boolean default false) returns bigint
 language plpgsql volatile parallel unsafe
 as $$
 #variable_conflict use_column
 declare
+    passed_ticket bigint := -9223372036854775808;
     head_ticket   bigint;
     head_listener bigint;
     head_seen_at  timestamptz;
@@ -104,12 +107,25 @@ begin
         select w.ticket, w.listener, w.seen_at into head_ticket, head_listener, head_seen_at from mutex_waiter w
         where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
           and (first_in_line.before_ticket is null or w.ticket < first_in_line.before_ticket)
+          and w.ticket > passed_ticket
         order by w.ticket
         limit 1;
         if not found then
             return null;
         elsif not waiter_is_gone(head_listener, head_seen_at) then
             return head_ticket;
+        end if;
+        if first_in_line.is_hint then
+            passed_ticket := head_ticket;
+            perform 1 from mutex_waiter w
+            where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
+              and w.ticket = head_ticket and w.listener is not distinct from head_listener
+            for update skip locked;
+            continue when not found;
+            delete from mutex_waiter w
+            where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
+              and w.ticket = head_ticket;
+            continue;
         end if;
         delete from mutex_waiter w
         where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
@@ -119,7 +135,7 @@ begin
     end loop;
 end
 $$;
-comment on function first_in_line(text, text, text, bigint) is
+comment on function first_in_line(text, text, text, bigint, boolean) is
     'The ticket of the first waiter of a mutex that is still there, among those before a ticket if one is given; dead ones are removed.';
 
 -- Turns -----------------------------------------------------------------------------------------------------------------
@@ -178,7 +194,7 @@ declare
     wants_children boolean;
 begin
     -- Most mutexes have no line, and a notification costs everyone: a lock of the whole database until the commit.
-    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null);
+    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null, is_path(wake_line.mutex_id));
     if head is null then
         return;
     end if;

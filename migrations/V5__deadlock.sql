@@ -1,5 +1,15 @@
 -- Waits that could never end: whoever holds the mutex waits, directly or through others, for the one who asks.
 
+create function takes_turns(one mutex_waiter, other mutex_waiter) returns boolean
+language sql immutable parallel safe
+as $$
+    select one.owner_session <> other.owner_session and (one.access = 'exclusive' or other.access = 'exclusive')
+           and (starts_with(other.mutex_id, one.mutex_id) and (one.lock_children or other.lock_parents)
+                or starts_with(one.mutex_id, other.mutex_id) and (one.lock_parents or other.lock_children))
+$$;
+comment on function takes_turns(mutex_waiter, mutex_waiter) is
+    'Whether of two who wait, one at a path above that of the other, one would be in the way of the other.';
+
 -- Whoever waits for a mutex waits for its holders and for those before it in line, who with the same ticket may be waiting for other
 -- mutexes too. A holder is stuck if something that it waits for is; a mutex is if its stuck holders alone leave no room for all these.
 -- The circle is null if the wait may end, and empty if it cannot, though the one who asks is no part of that. A holder that was found not
@@ -39,13 +49,12 @@ declare
     waits_children  boolean;
     waits_session   text;
     rest            text;
-    line_owners     text[];
     hold_path       text;
     stuck           integer;
     found_here      text;
     found_in_line   text;
 begin
-    for line_group, line_mode, line_id, before, behind, needs_it_alone, strictest, line_owners in
+    for line_group, line_mode, line_id, before, behind, needs_it_alone, strictest in
         with recursive line (mutex_group, mutex_mode, mutex_id, ticket, access, permits, lock_parents, lock_children, owner_session, behind) as (
             select circle_of_waiting.mutex_group collate "C", circle_of_waiting.mutex_mode collate "C", circle_of_waiting.mutex_id collate "C",
                    circle_of_waiting.before_ticket, circle_of_waiting.access, circle_of_waiting.permits,
@@ -61,23 +70,24 @@ begin
                 join mutex_waiter other on other.owner_session = w.owner_session and other.ticket = w.ticket
                  and (other.mutex_group <> w.mutex_group or other.mutex_mode <> w.mutex_mode or other.mutex_id <> w.mutex_id)
                 where w.mutex_group = l.mutex_group and w.mutex_mode = l.mutex_mode and w.mutex_id = l.mutex_id
-                  and (l.ticket is null or w.ticket < l.ticket)
+                  and (l.ticket is null or w.ticket <= l.ticket)
                 union all
-                -- Those before it at paths above and below.
+                -- Those who come before one in the line at paths above and below.
                 select w.* from mutex_waiter w
                 where is_path(l.mutex_id) and w.mutex_group = l.mutex_group and w.mutex_mode = l.mutex_mode
-                  and (l.ticket is null or w.ticket < l.ticket) and w.owner_session <> l.owner_session
-                  and (w.access = 'exclusive' or l.access = 'exclusive')
-                  and (w.mutex_id = any (paths_above(l.mutex_id)) and (w.lock_children or l.lock_parents)
-                       or w.mutex_id > l.mutex_id and w.mutex_id < end_of_path(l.mutex_id) and is_path(w.mutex_id)
-                          and (w.lock_parents or l.lock_children))
+                  and (w.mutex_id = any (paths_above(l.mutex_id))
+                       or w.mutex_id > l.mutex_id and w.mutex_id < end_of_path(l.mutex_id) and is_path(w.mutex_id))
+                  and exists (select from mutex_waiter later
+                              where later.mutex_group = l.mutex_group and later.mutex_mode = l.mutex_mode and later.mutex_id = l.mutex_id
+                                and later.ticket > w.ticket and (l.ticket is null or later.ticket <= l.ticket)
+                                and (later.ticket = l.ticket or later.owner_session <> circle_of_waiting.owner_session)
+                                and takes_turns(w, later))
             ) next
             -- Of the other place: it is the same waiter, and few have one.
             where next.owner_session <> circle_of_waiting.owner_session and not waiter_is_gone(next.listener, next.seen_at)
         )
         select l.mutex_group, l.mutex_mode, l.mutex_id, nullif(max(coalesce(l.ticket, 9223372036854775807)), 9223372036854775807),
-               case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits),
-               array_agg(l.owner_session)
+               case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits)
         from line l
         group by l.mutex_group, l.mutex_mode, l.mutex_id
         order by bool_or(l.behind is null) desc
@@ -95,10 +105,15 @@ begin
             select h.fencing_token, h.owner_session,
                    format('%s (%s)', coalesce(nullif(h.owner_name, ''), 'session ' || h.owner_session), h.mutex_id), h.permit, h.permits, h.mutex_id
             from hold h
-            where is_path(line_id) and h.mutex_group = line_group and h.mutex_mode = line_mode and h.owner_session <> all (line_owners)
+            where is_path(line_id) and h.mutex_group = line_group and h.mutex_mode = line_mode
               and (h.mutex_id = any (paths_above(line_id)) and h.lock_children
                    or h.mutex_id > line_id and h.mutex_id < end_of_path(line_id) and h.lock_parents)
-              and (h.permit = 0 or needs_it_alone)
+              and exists (select from mutex_waiter w
+                          where w.mutex_group = line_group and w.mutex_mode = line_mode and w.mutex_id = line_id
+                            and (before is null or w.ticket <= before)
+                            and (w.ticket = before or w.owner_session <> circle_of_waiting.owner_session)
+                            and w.owner_session <> h.owner_session and (h.permit = 0 or w.access = 'exclusive')
+                            and not waiter_is_gone(w.listener, w.seen_at))
               and (h.owner_session = circle_of_waiting.owner_session or h.fencing_token = any (circle_of_waiting.while_holding)
                    or exists (select from mutex_waiter w where w.owner_session = h.owner_session)
                    or exists (select from mutex_waiter w where w.while_holding is not null and w.while_holding @> array[h.fencing_token]))
@@ -159,13 +174,13 @@ begin
         if found_in_line is null
            and exists (select from mutex_waiter w
                        where w.mutex_group = line_group and w.mutex_mode = line_mode
-                         and (w.mutex_id = line_id
-                              or is_path(line_id) and is_path(w.mutex_id)
-                                 and (w.mutex_id = any (paths_above(line_id)) and w.lock_children
-                                      or w.mutex_id > line_id and w.mutex_id < end_of_path(line_id) and w.lock_parents)
-                                 and (w.access = 'exclusive' or needs_it_alone))
                          and w.owner_session = circle_of_waiting.owner_session and w.ticket = circle_of_waiting.own_ticket
-                         and w.ticket < before) then
+                         and (w.mutex_id = line_id and w.ticket < before
+                              or is_path(line_id) and is_path(w.mutex_id)
+                                 and exists (select from mutex_waiter later
+                                             where later.mutex_group = line_group and later.mutex_mode = line_mode and later.mutex_id = line_id
+                                               and later.ticket > w.ticket and later.ticket <= before and takes_turns(w, later)
+                                               and not waiter_is_gone(later.listener, later.seen_at)))) then
             found_in_line := ', where the one who asks is before it';
         end if;
         if found_in_line <> '' then

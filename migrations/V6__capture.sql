@@ -42,6 +42,7 @@ declare
     wants_permit integer := case when capture.access = 'shared' then 1 else 0 end;
     others       integer;
     strictest    integer;
+    has_room     boolean;
     ahead        bigint;
     ahead_at     text;
     own_ticket   bigint;
@@ -212,8 +213,10 @@ begin
         ahead := first_in_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket);
         ahead_at := capture.mutex_id;
 
+        has_room := others = 0
+                    or wants_permit > 0 and other.permit > 0 and others < coalesce(least(strictest, capture.permits), others + 1);
         -- There may be room at a path itself, and something above or below it in the way.
-        if at_path and ahead is null and (others = 0 or wants_permit > 0 and other.permit > 0) then
+        if at_path and ahead is null and has_room then
             select i.blocker_id, i.blocker_permit, i.freed, i.evicted_owner_session, i.evicted_owner_name, i.evicted_fencing_token
             into blocker_id, blocker_permit, freed, over_session, over_name, over_token
             from hold_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session, capture.access, true) i;
@@ -233,12 +236,14 @@ begin
                 select i.waiter_id, i.waiter_ticket into ahead_at, ahead
                 from waiter_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket, capture.owner_session,
                                        capture.access, capture.lock_parents, capture.lock_children) i;
+                if ahead is not null then
+                    other := null;  -- there would be room beside it
+                end if;
             end if;
         end if;
 
         if ahead is null
-           and (others = 0
-                or wants_permit > 0 and other.permit > 0 and others < coalesce(least(strictest, capture.permits), others + 1)) then
+           and has_room then
             if wants_permit > 0 then
                 -- The smallest number that nobody has.
                 select min(free.number) into wants_permit

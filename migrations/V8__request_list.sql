@@ -95,6 +95,7 @@ declare
     current        hold;
     other          hold;
     others         integer := 0;
+    has_own        boolean := false;  -- shared, and it wants to have it alone
     strictest      integer := holder_in_the_way.permits;
     own_ticket     bigint;
     ahead_at       text := holder_in_the_way.mutex_id;
@@ -120,7 +121,11 @@ begin
         order by h.permit
     loop
         if current.owner_session = holder_in_the_way.owner_session then
-            return answer;
+            has_own := true;
+            if current.permit = 0 or holder_in_the_way.access = 'shared' then
+                return answer;
+            end if;
+            continue;
         end if;
         others := others + 1;
         strictest := least(strictest, current.permits);
@@ -143,6 +148,8 @@ begin
     end if;
     if other.fencing_token is not null then
         select 'busy', other.*, observed_at, null, null, null, null into answer;
+        return answer;
+    elsif has_own then
         return answer;
     end if;
 

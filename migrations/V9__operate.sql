@@ -135,8 +135,8 @@ begin
     loop
         exit when swept >= sweep.batch or locked >= 1000;
         -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
+        locked := locked + locks_of(candidate.mutex_id);
         continue when not try_lock_mutex(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
-        locked := locked + 1;
         perform 1 from hold h
         where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
           and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token

@@ -211,7 +211,7 @@ pgmutex.token_generation: token_generation_pkey PRIMARY KEY (only_row)
 
 CREATE UNIQUE INDEX mutex_listener_pkey ON pgmutex.mutex_listener USING btree (listener)
 
-CREATE INDEX mutex_model_lock_parents ON pgmutex.mutex_model USING btree (mutex_group, mutex_mode, mutex_id) WHERE lock_parents
+CREATE INDEX mutex_model_lock_parents ON pgmutex.mutex_model USING btree (mutex_group, mutex_mode, mutex_id, permit) WHERE lock_parents
 
 CREATE INDEX mutex_model_owner_session ON pgmutex.mutex_model USING btree (owner_session)
 
@@ -457,6 +457,7 @@ declare
     wants_permit integer := case when capture.access = 'shared' then 1 else 0 end;
     others       integer;
     strictest    integer;
+    has_room     boolean;
     ahead        bigint;
     ahead_at     text;
     own_ticket   bigint;
@@ -627,8 +628,10 @@ begin
         ahead := first_in_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket);
         ahead_at := capture.mutex_id;
 
+        has_room := others = 0
+                    or wants_permit > 0 and other.permit > 0 and others < coalesce(least(strictest, capture.permits), others + 1);
         -- There may be room at a path itself, and something above or below it in the way.
-        if at_path and ahead is null and (others = 0 or wants_permit > 0 and other.permit > 0) then
+        if at_path and ahead is null and has_room then
             select i.blocker_id, i.blocker_permit, i.freed, i.evicted_owner_session, i.evicted_owner_name, i.evicted_fencing_token
             into blocker_id, blocker_permit, freed, over_session, over_name, over_token
             from hold_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session, capture.access, true) i;
@@ -648,12 +651,14 @@ begin
                 select i.waiter_id, i.waiter_ticket into ahead_at, ahead
                 from waiter_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket, capture.owner_session,
                                        capture.access, capture.lock_parents, capture.lock_children) i;
+                if ahead is not null then
+                    other := null;  -- there would be room beside it
+                end if;
             end if;
         end if;
 
         if ahead is null
-           and (others = 0
-                or wants_permit > 0 and other.permit > 0 and others < coalesce(least(strictest, capture.permits), others + 1)) then
+           and has_room then
             if wants_permit > 0 then
                 -- The smallest number that nobody has.
                 select min(free.number) into wants_permit
@@ -762,6 +767,7 @@ begin
         perform refuse_input('a mutex is named twice');
     end if;
     perform lock_mutexes(completed);
+    perform lock_what_is_over_above(completed);
     begin
         for request in
             select r.* from jsonb_to_recordset(completed) r (
@@ -863,6 +869,7 @@ begin
         'mutex_group', 'mutex_mode', 'mutex_id', 'owner_session', 'owner_host', 'owner_id', 'owner_login', 'owner_name',
         'auto_release_rule', 'auto_release_config', 'status_data', 'access', 'permits', 'lock_parents', 'lock_children']);
     perform lock_mutexes(completed);
+    perform lock_what_is_over_above(completed);
     for request in
         select r.* from jsonb_to_recordset(completed) r (
             mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text,
@@ -928,7 +935,7 @@ CREATE OR REPLACE FUNCTION pgmutex.check_path(mutex_id text)
 AS $function$
 begin
     -- Each level takes an entry of the server's lock table until the commit.
-    if is_path(mutex_id) and length(mutex_id) - length(replace(mutex_id, '/', '')) > 101 then
+    if locks_of(mutex_id) > 101 then
         perform refuse_input('mutex_id is a path of more than 100 levels');
     end if;
 end
@@ -1062,13 +1069,12 @@ declare
     waits_children  boolean;
     waits_session   text;
     rest            text;
-    line_owners     text[];
     hold_path       text;
     stuck           integer;
     found_here      text;
     found_in_line   text;
 begin
-    for line_group, line_mode, line_id, before, behind, needs_it_alone, strictest, line_owners in
+    for line_group, line_mode, line_id, before, behind, needs_it_alone, strictest in
         with recursive line (mutex_group, mutex_mode, mutex_id, ticket, access, permits, lock_parents, lock_children, owner_session, behind) as (
             select circle_of_waiting.mutex_group collate "C", circle_of_waiting.mutex_mode collate "C", circle_of_waiting.mutex_id collate "C",
                    circle_of_waiting.before_ticket, circle_of_waiting.access, circle_of_waiting.permits,
@@ -1084,23 +1090,24 @@ begin
                 join mutex_waiter other on other.owner_session = w.owner_session and other.ticket = w.ticket
                  and (other.mutex_group <> w.mutex_group or other.mutex_mode <> w.mutex_mode or other.mutex_id <> w.mutex_id)
                 where w.mutex_group = l.mutex_group and w.mutex_mode = l.mutex_mode and w.mutex_id = l.mutex_id
-                  and (l.ticket is null or w.ticket < l.ticket)
+                  and (l.ticket is null or w.ticket <= l.ticket)
                 union all
-                -- Those before it at paths above and below.
+                -- Those who come before one in the line at paths above and below.
                 select w.* from mutex_waiter w
                 where is_path(l.mutex_id) and w.mutex_group = l.mutex_group and w.mutex_mode = l.mutex_mode
-                  and (l.ticket is null or w.ticket < l.ticket) and w.owner_session <> l.owner_session
-                  and (w.access = 'exclusive' or l.access = 'exclusive')
-                  and (w.mutex_id = any (paths_above(l.mutex_id)) and (w.lock_children or l.lock_parents)
-                       or w.mutex_id > l.mutex_id and w.mutex_id < end_of_path(l.mutex_id) and is_path(w.mutex_id)
-                          and (w.lock_parents or l.lock_children))
+                  and (w.mutex_id = any (paths_above(l.mutex_id))
+                       or w.mutex_id > l.mutex_id and w.mutex_id < end_of_path(l.mutex_id) and is_path(w.mutex_id))
+                  and exists (select from mutex_waiter later
+                              where later.mutex_group = l.mutex_group and later.mutex_mode = l.mutex_mode and later.mutex_id = l.mutex_id
+                                and later.ticket > w.ticket and (l.ticket is null or later.ticket <= l.ticket)
+                                and (later.ticket = l.ticket or later.owner_session <> circle_of_waiting.owner_session)
+                                and takes_turns(w, later))
             ) next
             -- Of the other place: it is the same waiter, and few have one.
             where next.owner_session <> circle_of_waiting.owner_session and not waiter_is_gone(next.listener, next.seen_at)
         )
         select l.mutex_group, l.mutex_mode, l.mutex_id, nullif(max(coalesce(l.ticket, 9223372036854775807)), 9223372036854775807),
-               case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits),
-               array_agg(l.owner_session)
+               case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits)
         from line l
         group by l.mutex_group, l.mutex_mode, l.mutex_id
         order by bool_or(l.behind is null) desc
@@ -1118,10 +1125,15 @@ begin
             select h.fencing_token, h.owner_session,
                    format('%s (%s)', coalesce(nullif(h.owner_name, ''), 'session ' || h.owner_session), h.mutex_id), h.permit, h.permits, h.mutex_id
             from hold h
-            where is_path(line_id) and h.mutex_group = line_group and h.mutex_mode = line_mode and h.owner_session <> all (line_owners)
+            where is_path(line_id) and h.mutex_group = line_group and h.mutex_mode = line_mode
               and (h.mutex_id = any (paths_above(line_id)) and h.lock_children
                    or h.mutex_id > line_id and h.mutex_id < end_of_path(line_id) and h.lock_parents)
-              and (h.permit = 0 or needs_it_alone)
+              and exists (select from mutex_waiter w
+                          where w.mutex_group = line_group and w.mutex_mode = line_mode and w.mutex_id = line_id
+                            and (before is null or w.ticket <= before)
+                            and (w.ticket = before or w.owner_session <> circle_of_waiting.owner_session)
+                            and w.owner_session <> h.owner_session and (h.permit = 0 or w.access = 'exclusive')
+                            and not waiter_is_gone(w.listener, w.seen_at))
               and (h.owner_session = circle_of_waiting.owner_session or h.fencing_token = any (circle_of_waiting.while_holding)
                    or exists (select from mutex_waiter w where w.owner_session = h.owner_session)
                    or exists (select from mutex_waiter w where w.while_holding is not null and w.while_holding @> array[h.fencing_token]))
@@ -1182,13 +1194,13 @@ begin
         if found_in_line is null
            and exists (select from mutex_waiter w
                        where w.mutex_group = line_group and w.mutex_mode = line_mode
-                         and (w.mutex_id = line_id
-                              or is_path(line_id) and is_path(w.mutex_id)
-                                 and (w.mutex_id = any (paths_above(line_id)) and w.lock_children
-                                      or w.mutex_id > line_id and w.mutex_id < end_of_path(line_id) and w.lock_parents)
-                                 and (w.access = 'exclusive' or needs_it_alone))
                          and w.owner_session = circle_of_waiting.owner_session and w.ticket = circle_of_waiting.own_ticket
-                         and w.ticket < before) then
+                         and (w.mutex_id = line_id and w.ticket < before
+                              or is_path(line_id) and is_path(w.mutex_id)
+                                 and exists (select from mutex_waiter later
+                                             where later.mutex_group = line_group and later.mutex_mode = line_mode and later.mutex_id = line_id
+                                               and later.ticket > w.ticket and later.ticket <= before and takes_turns(w, later)
+                                               and not waiter_is_gone(later.listener, later.seen_at)))) then
             found_in_line := ', where the one who asks is before it';
         end if;
         if found_in_line <> '' then
@@ -1382,12 +1394,13 @@ end
 $function$
 
 -- The ticket of the first waiter of a mutex that is still there, among those before a ticket if one is given; dead ones are removed.
-CREATE OR REPLACE FUNCTION pgmutex.first_in_line(mutex_group text, mutex_mode text, mutex_id text, before_ticket bigint)
+CREATE OR REPLACE FUNCTION pgmutex.first_in_line(mutex_group text, mutex_mode text, mutex_id text, before_ticket bigint, is_hint boolean DEFAULT false)
  RETURNS bigint
  LANGUAGE plpgsql
 AS $function$
 #variable_conflict use_column
 declare
+    passed_ticket bigint := -9223372036854775808;
     head_ticket   bigint;
     head_listener bigint;
     head_seen_at  timestamptz;
@@ -1396,12 +1409,25 @@ begin
         select w.ticket, w.listener, w.seen_at into head_ticket, head_listener, head_seen_at from mutex_waiter w
         where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
           and (first_in_line.before_ticket is null or w.ticket < first_in_line.before_ticket)
+          and w.ticket > passed_ticket
         order by w.ticket
         limit 1;
         if not found then
             return null;
         elsif not waiter_is_gone(head_listener, head_seen_at) then
             return head_ticket;
+        end if;
+        if first_in_line.is_hint then
+            passed_ticket := head_ticket;
+            perform 1 from mutex_waiter w
+            where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
+              and w.ticket = head_ticket and w.listener is not distinct from head_listener
+            for update skip locked;
+            continue when not found;
+            delete from mutex_waiter w
+            where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
+              and w.ticket = head_ticket;
+            continue;
         end if;
         delete from mutex_waiter w
         where w.mutex_group = first_in_line.mutex_group and w.mutex_mode = first_in_line.mutex_mode and w.mutex_id = first_in_line.mutex_id
@@ -1494,7 +1520,7 @@ begin
           and h.mutex_id > hold_in_the_way.mutex_id and h.mutex_id < end_of_path(hold_in_the_way.mutex_id)
           and h.lock_parents and h.owner_session <> hold_in_the_way.owner_session
           and (h.permit = 0 or hold_in_the_way.access = 'exclusive')
-        order by h.mutex_id
+        order by h.mutex_id, h.permit
     loop
         if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, now_is) then
             continue when not hold_in_the_way.evict;
@@ -1547,6 +1573,7 @@ declare
     current        hold;
     other          hold;
     others         integer := 0;
+    has_own        boolean := false;  -- shared, and it wants to have it alone
     strictest      integer := holder_in_the_way.permits;
     own_ticket     bigint;
     ahead_at       text := holder_in_the_way.mutex_id;
@@ -1572,7 +1599,11 @@ begin
         order by h.permit
     loop
         if current.owner_session = holder_in_the_way.owner_session then
-            return answer;
+            has_own := true;
+            if current.permit = 0 or holder_in_the_way.access = 'shared' then
+                return answer;
+            end if;
+            continue;
         end if;
         others := others + 1;
         strictest := least(strictest, current.permits);
@@ -1595,6 +1626,8 @@ begin
     end if;
     if other.fencing_token is not null then
         select 'busy', other.*, observed_at, null, null, null, null into answer;
+        return answer;
+    elsif has_own then
         return answer;
     end if;
 
@@ -1925,6 +1958,44 @@ begin
     end loop;
 end
 $function$
+
+-- Locks the rows of the holds above the paths named in the requests that are over and in the way.
+CREATE OR REPLACE FUNCTION pgmutex.lock_what_is_over_above(requests jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+    above_group text;
+    above_mode  text;
+    above       text;
+begin
+    if jsonb_array_length(requests) = 1 then
+        return;
+    end if;
+    for above_group, above_mode, above in
+        select distinct r.mutex_group collate "C", r.mutex_mode collate "C", p.path collate "C"
+        from (select coalesce(r.value ->> 'mutex_group', '') as mutex_group, coalesce(r.value ->> 'mutex_mode', '') as mutex_mode,
+                     coalesce(r.value ->> 'mutex_id', '') as mutex_id
+              from jsonb_array_elements(lock_what_is_over_above.requests) r) r
+        cross join unnest(paths_above(r.mutex_id)) p (path)
+        where is_path(r.mutex_id)
+        order by 1, 2, 3
+    loop
+        perform 1 from hold h
+        where h.mutex_group = above_group and h.mutex_mode = above_mode and h.mutex_id = above
+          and h.lock_children and hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+        order by h.permit
+        for no key update;
+    end loop;
+end
+$function$
+
+-- How many advisory locks a decision about a mutex takes: of a path one for each level, and one for the root.
+CREATE OR REPLACE FUNCTION pgmutex.locks_of(mutex_id text)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select case when is_path(mutex_id) then length(mutex_id) - length(replace(mutex_id, '/', '')) else 1 end $function$
 
 -- Asked by a process that waits, about once a second: which of its tickets are first in line, whether their turn has come as far as can be seen, and when to look again at the latest. tickets is the list of all that it knows: those that are no more are named, too, and places that it does not know are given up after 15 seconds.
 CREATE OR REPLACE FUNCTION pgmutex.look_at_lines(listener bigint, has_session boolean, tickets bigint[] DEFAULT NULL::bigint[])
@@ -2274,15 +2345,17 @@ begin
     select jsonb_agg(jsonb_build_object('mutex_group', k.mutex_group, 'mutex_mode', k.mutex_mode, 'mutex_id', k.mutex_id,
                                         'owner_session', release_owner.owner_session)) into requests
     -- What is held comes first, then places in line, then what is over: as long as anything is held, each call releases some.
-    from (select k.mutex_group, k.mutex_mode, k.mutex_id
+    from (select k.mutex_group, k.mutex_mode, k.mutex_id,
+                 sum(locks_of(k.mutex_id)) over (order by min(k.comes), k.mutex_group, k.mutex_mode, k.mutex_id rows unbounded preceding) as locks
           from (select h.mutex_group, h.mutex_mode, h.mutex_id,
                        case when hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()) then 3 else 1 end as comes
                 from hold h where h.owner_session = release_owner.owner_session
                 union all
                 select w.mutex_group, w.mutex_mode, w.mutex_id, 2 from mutex_waiter w where w.owner_session = release_owner.owner_session) k
           group by k.mutex_group, k.mutex_mode, k.mutex_id
-          order by min(k.comes)
-          limit release_owner.batch) k;
+          order by min(k.comes), k.mutex_group, k.mutex_mode, k.mutex_id
+          limit release_owner.batch) k
+    where k.locks <= 4000;
     return query select r.* from release_each(coalesce(requests, '[]')) r
                  where r.outcome <> 'not_held' and r.owner_session = release_owner.owner_session;
 end
@@ -2502,8 +2575,8 @@ begin
     loop
         exit when swept >= sweep.batch or locked >= 1000;
         -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
+        locked := locked + locks_of(candidate.mutex_id);
         continue when not try_lock_mutex(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
-        locked := locked + 1;
         perform 1 from hold h
         where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
           and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token
@@ -2521,6 +2594,17 @@ begin
     end loop;
     return swept;
 end
+$function$
+
+-- Whether of two who wait, one at a path above that of the other, one would be in the way of the other.
+CREATE OR REPLACE FUNCTION pgmutex.takes_turns(one pgmutex.mutex_waiter, other pgmutex.mutex_waiter)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select one.owner_session <> other.owner_session and (one.access = 'exclusive' or other.access = 'exclusive')
+           and (starts_with(other.mutex_id, one.mutex_id) and (one.lock_children or other.lock_parents)
+                or starts_with(one.mutex_id, other.mutex_id) and (one.lock_parents or other.lock_children))
 $function$
 
 -- As lock_mutex, without waiting; false if one of the locks is taken.
@@ -2630,7 +2714,7 @@ declare
     wants_children boolean;
 begin
     -- Most mutexes have no line, and a notification costs everyone: a lock of the whole database until the commit.
-    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null);
+    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null, is_path(wake_line.mutex_id));
     if head is null then
         return;
     end if;

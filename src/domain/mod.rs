@@ -25,7 +25,7 @@ pub use mutex_id::MutexId;
 pub use mutex_owner::MutexOwner;
 pub use mutex_query::{MutexQuery, Page, PagePosition};
 pub use outcome::{CaptureOutcome, Captured, Evicted, ForceReleased, Released};
-pub(crate) use path::{is_above, is_path, join as join_path, split as split_path};
+pub(crate) use path::{is_above, is_path, join as join_path, locks_of, split as split_path};
 pub use reach::Reach;
 pub use waiter::{Waiter, WaiterQuery};
 pub use wish::Wish;

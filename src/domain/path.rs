@@ -21,6 +21,12 @@ pub(crate) fn levels(path: &str) -> usize {
     path.matches('/').count().saturating_sub(1)
 }
 
+/// How many locks of the database's a decision about a mutex takes: for a path one for each level,
+/// and one for the root.
+pub(crate) fn locks_of(id: &str) -> usize {
+    if is_path(id) { levels(id) + 1 } else { 1 }
+}
+
 /// The path that these segments make: `/` and `%` inside of one are written as `%2F` and `%25`.
 pub(crate) fn join<S: AsRef<str>>(segments: impl IntoIterator<Item = S>) -> Result<String, Error> {
     let mut path = String::from("/");

@@ -8,12 +8,16 @@ use crate::{
     current_owner::current_owner,
     domain::{
         Access, AutoRelease, Captured, Error, MutexId, MutexOwner, Result, Wish, check_status_data,
+        locks_of,
     },
     rules::Rules,
 };
 
 /// Most mutexes that go into one call of the database.
 const BATCH: usize = 1000;
+
+/// Most locks that one call takes, for them and for the paths above them.
+const MOST_LOCKS: usize = 4000;
 
 /// Many captures, each for itself, in the making. See
 /// [`Mutexes::capture_each`](crate::Mutexes::capture_each).
@@ -95,7 +99,7 @@ impl<'a> CaptureEach<'a> {
         requests
             .iter()
             .try_for_each(|(_, request)| request.access.check())?;
-        for (backend, requests) in batches(requests) {
+        for (backend, requests) in batches(requests, |request| &request.id) {
             let answers = backend.capture_each(&requests).await?;
             for (answer, request) in answers.into_iter().zip(&requests) {
                 outcomes.push(match answer {
@@ -146,7 +150,7 @@ impl<'a> ReleaseEach<'a> {
         let mut outcomes = Vec::with_capacity(self.places.len());
         let places = self.places.into_iter();
         let requests = places.map(|(backend, id)| (backend, request(id)));
-        for (backend, requests) in batches(requests.collect()) {
+        for (backend, requests) in batches(requests.collect(), |request| &request.id) {
             outcomes.extend(backend.release_each(&requests).await?);
         }
         Ok(outcomes)
@@ -154,14 +158,26 @@ impl<'a> ReleaseEach<'a> {
 }
 
 /// The requests in their order, cut where the backend changes or a call would become too large.
-fn batches<R>(requests: Vec<(&dyn MutexBackend, R)>) -> Vec<(&dyn MutexBackend, Vec<R>)> {
+fn batches<R>(
+    requests: Vec<(&dyn MutexBackend, R)>,
+    id_of: impl Fn(&R) -> &MutexId,
+) -> Vec<(&dyn MutexBackend, Vec<R>)> {
     let mut batches: Vec<(&dyn MutexBackend, Vec<R>)> = Vec::new();
+    let mut locks = 0;
     for (backend, request) in requests {
+        locks += locks_of(id_of(&request).id());
         match batches.last_mut() {
-            Some((last, batch)) if std::ptr::addr_eq(*last, backend) && batch.len() < BATCH => {
+            Some((last, batch))
+                if std::ptr::addr_eq(*last, backend)
+                    && batch.len() < BATCH
+                    && locks <= MOST_LOCKS =>
+            {
                 batch.push(request);
             }
-            _ => batches.push((backend, vec![request])),
+            _ => {
+                locks = locks_of(id_of(&request).id());
+                batches.push((backend, vec![request]));
+            }
         }
     }
     batches

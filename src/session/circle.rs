@@ -8,10 +8,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{line::Waiter, store::Store, tree::must_take_turns};
+use super::{
+    line::Waiter,
+    store::Store,
+    tree::{keeps_out, must_take_turns},
+};
 use crate::{
     backend::CaptureRequest,
-    domain::{Access, FencingToken, Mutex, MutexId, MutexOwner, is_above},
+    domain::{Access, FencingToken, Mutex, MutexId, MutexOwner},
 };
 
 /// How far a circle is followed.
@@ -165,17 +169,17 @@ impl<'a> Search<'a> {
     fn waited_for_too(&self, id: &'a MutexId, before: i64) -> Vec<(&'a MutexId, i64, &'a Waiter)> {
         let store = self.store;
         let mut places = Vec::new();
-        for (ticket, _) in self.before(id, before) {
+        let served = self.up_to(id, before);
+        for (ticket, _) in served.filter(|(_, waiter)| !waiter.owner.is_same(self.asker)) {
             let others = store.places().filter(|(other, _)| *other != id);
             places.extend(
                 others.filter_map(|(other, place)| Some((other, ticket, place.line.get(&ticket)?))),
             );
         }
-        let waiter = store.place(id).and_then(|place| place.line.get(&before));
-        if let Some(waiter) = waiter {
+        for (served, waiter) in self.up_to(id, before) {
             let wish = (&waiter.owner, waiter.access, waiter.reach);
             for (at, place) in store.around(id) {
-                let earlier = place.line.range(..before).filter(|(_, other)| {
+                let earlier = place.line.range(..served).filter(|(_, other)| {
                     must_take_turns(other, at, id, wish) && !other.owner.is_same(self.asker)
                 });
                 places.extend(earlier.map(|(ticket, other)| (at, *ticket, other)));
@@ -197,6 +201,18 @@ impl<'a> Search<'a> {
             .flat_map(move |place| place.line.range(..ticket))
             .map(|(ticket, waiter)| (*ticket, waiter))
             .filter(|(_, waiter)| !waiter.owner.is_same(asker))
+    }
+
+    /// The same and the one with the ticket, who may be the asker.
+    fn up_to(
+        &self,
+        id: &MutexId,
+        ticket: i64,
+    ) -> impl Iterator<Item = (i64, &'a Waiter)> + use<'a> {
+        let itself = self.store.place(id);
+        let itself = itself.and_then(|place| place.line.get(&ticket));
+        self.before(id, ticket)
+            .chain(itself.map(|waiter| (ticket, waiter)))
     }
 
     fn circle_in(&mut self, line: &Line<'a>) -> Option<String> {
@@ -230,19 +246,16 @@ impl<'a> Search<'a> {
         asker_is_before.then(|| ", where the one who asks is before it".to_owned())
     }
 
-    /// A hold at a path above or below that is in the way, and stays.
+    /// A hold at a path above or below that is in the way of one in the line, and stays.
     fn circle_beside(&mut self, line: &Line<'a>) -> Option<String> {
         let store = self.store;
-        let waiter = store.place(line.id)?.line.get(&line.before)?;
+        let served: Vec<_> = self.up_to(line.id, line.before).collect();
         let mut found = None;
-        for (at, place) in store.around(line.id) {
+        for (_, place) in store.around(line.id) {
             for hold in place.live(self.now) {
-                let reaches = match is_above(at.id(), line.id.id()) {
-                    true => hold.reach.children,
-                    false => hold.reach.parents,
-                };
-                let is_shared = hold.permit > 0 && waiter.access.is_shared();
-                if !reaches || is_shared || hold.check_owner(&waiter.owner) {
+                let mut served = served.iter();
+                if !served.any(|(_, waiter)| keeps_out(hold, line.id, &waiter.owner, waiter.access))
+                {
                     continue;
                 }
                 if let Some(here) = self.circle_through(hold) {
@@ -262,15 +275,15 @@ impl<'a> Search<'a> {
     }
 
     fn asker_is_before_at_another_path(&self, line: &Line<'a>) -> bool {
-        let place = self.store.place(line.id);
-        let Some(behind) = place.and_then(|place| place.line.get(&line.before)) else {
-            return false;
-        };
-        let wish = (&behind.owner, behind.access, behind.reach);
-        self.ticket < line.before
-            && self.store.around(line.id).any(|(at, _)| {
+        let mut behind = self
+            .up_to(line.id, line.before)
+            .filter(|(ticket, _)| self.ticket < *ticket);
+        behind.any(|(_, behind)| {
+            let wish = (&behind.owner, behind.access, behind.reach);
+            self.store.around(line.id).any(|(at, _)| {
                 self.asker_waits_at(at, |waiter| must_take_turns(waiter, at, line.id, wish))
             })
+        })
     }
 
     /// `None` if the one who has this hold may come to release it.

@@ -12,20 +12,14 @@ use crate::{
     domain::{Access, Mutex, MutexId, MutexOwner, Reach, is_above, is_path},
 };
 
-/// Whether a hold at another path is in the way of whoever wants this one.
-fn is_in_the_way(
-    hold: &Mutex,
-    id: &MutexId,
-    owner: &MutexOwner,
-    access: Access,
-    now: DateTime<Utc>,
-) -> bool {
+/// Whether a hold at another path is in the way of whoever wants this one, as long as it is not over.
+pub(super) fn keeps_out(hold: &Mutex, id: &MutexId, owner: &MutexOwner, access: Access) -> bool {
     let reaches_here = match is_above(hold.id.id(), id.id()) {
         true => hold.reach.children,
         false => hold.reach.parents,
     };
     let is_shared = hold.permit > 0 && access.is_shared();
-    reaches_here && !is_shared && !hold.check_owner(owner) && !is_over(hold, now)
+    reaches_here && !is_shared && !hold.check_owner(owner)
 }
 
 /// Whether one who waits at another path must be served before a later one here, or the other way
@@ -61,7 +55,7 @@ impl Store {
     ) -> Option<&Mutex> {
         self.around(id)
             .flat_map(|(_, place)| place.holds.values())
-            .find(|hold| is_in_the_way(hold, id, owner, access, now))
+            .find(|hold| !is_over(hold, now) && keeps_out(hold, id, owner, access))
     }
 
     /// One who came before, at a path above or below, as the hold that it is going to have.
@@ -125,14 +119,12 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Vec<Mutex> {
         let at: Vec<MutexId> = self.around(&request.id).map(|(at, _)| at.clone()).collect();
-        let reaches_here = |hold: &Mutex| match is_above(hold.id.id(), request.id.id()) {
-            true => hold.reach.children,
-            false => hold.reach.parents,
-        };
+        let in_the_way =
+            |hold: &Mutex| keeps_out(hold, &request.id, &request.owner, request.access);
         let mut evicted = Vec::new();
         for id in at {
             evicted.extend(self.at(&id, now, |place| {
-                place.remove(|hold| is_over(hold, now) && reaches_here(hold))
+                place.remove(|hold| is_over(hold, now) && in_the_way(hold))
             }));
         }
         evicted

@@ -110,7 +110,7 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
         "session_is_gone('17')",
         "hold_is_over('connection', '17', now(), now())",
         "waiter_is_gone(1, now())",
-        "first_in_line('g', 'm', '1', null)",
+        "first_in_line('g', 'm', '1', null, true)",
         "could_be_captured('g', 'm', '/1/', 1, 'shared', 1, 's', true, true)",
         "wake_line('g', 'm', '1')",
         "wake_lines('g', 'm', '/1/')",
@@ -190,7 +190,7 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
     // These decide nothing.
     assert_eq!(
         session.ask(&list("provolatile <> 'v'")).await,
-        "check_text end_of_path is_path mutex_key paths_above rule_ends_at"
+        "check_text end_of_path is_path locks_of mutex_key paths_above rule_ends_at takes_turns"
     );
     // A type named in a declaration is looked up when a session first calls the function, by the path of then: a caller could
     // put a domain of its own there. These declare nothing but built-in types.
@@ -202,8 +202,8 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
             .await,
         "check_access check_call check_path check_reach check_requests check_rule check_text circle_of_waiting could_be_captured \
          current_timeline draw_fencing_token end_of_path evict_hold first_in_line hold_in_the_way hold_is_over is_path join_line \
-         listener_is_seen lock_mutex lock_mutexes mutex_key paths_above refuse_deadlock refuse_input refuse_transaction rule_ends_at \
-         session_is_gone try_lock_mutex waiter_in_the_way waiter_is_gone wake_line wake_lines"
+         listener_is_seen lock_mutex lock_mutexes lock_what_is_over_above locks_of mutex_key paths_above refuse_deadlock refuse_input refuse_transaction \
+         rule_ends_at session_is_gone takes_turns try_lock_mutex waiter_in_the_way waiter_is_gone wake_line wake_lines"
     );
     let declares_ours = "prolang = (select oid from pg_language where lanname = 'plpgsql') \
          and not coalesce('search_path=pgmutex, pg_temp' = any (proconfig), false) \

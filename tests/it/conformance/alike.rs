@@ -1,12 +1,17 @@
 //! Whatever is asked, in whatever order, every backend answers alike.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    sync::{Arc, Mutex as StdMutex},
+};
 
+use chrono::{TimeDelta, Utc};
 use pgmutex::{
-    Access, CaptureAllRequest, CaptureRequest, Captured, CapturedAll, Error, FencingToken,
-    ForceReleaseRequest, ForceReleased, HoldToKeep, Mutex, MutexBackend, MutexId, MutexOwner,
-    MutexQuery, MutexState, RefreshRequest, ReleaseRequest, Released, ReleasedEach, SessionBackend,
-    StateRequest,
+    Access, CaptureAllRequest, CaptureOutcome, CaptureRequest, Captured, CapturedAll, Error,
+    FencingToken, ForceReleaseRequest, HoldToKeep, Mutex, MutexBackend, MutexId, MutexOwner,
+    MutexQuery, MutexState, Reach, RefreshRequest, ReleaseRequest, Released, ReleasedEach,
+    SessionBackend, StateRequest,
 };
 use proptest::{
     collection::vec,
@@ -24,7 +29,7 @@ enum Call {
     CaptureEach(Vec<Wish>),
     CaptureAll {
         owner: usize,
-        wishes: Vec<(usize, Access)>,
+        wishes: Vec<(usize, Access, Reach)>,
         wait: bool,
         while_holding_of: Option<usize>,
     },
@@ -37,6 +42,8 @@ enum Call {
     ForceRelease(usize),
     Keep,
     Request(usize, usize),
+    /// So much time that all that is held is over.
+    TimePasses,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +51,11 @@ struct Wish {
     mutex: usize,
     owner: usize,
     access: Access,
+    reach: Reach,
 }
 
-const MUTEXES: usize = 3;
+const PLAIN: [&str; 3] = ["0", "1", "2"];
+const PATHS: [&str; 7] = ["/", "/a/", "/a/b/", "/a/b/c/", "/a/b0/", "/a/d/", "/e/"];
 const OWNERS: usize = 4;
 
 fn any_access() -> impl Strategy<Value = Access> {
@@ -60,30 +69,53 @@ fn any_access() -> impl Strategy<Value = Access> {
     ])
 }
 
-fn any_call() -> impl Strategy<Value = Call> {
+fn any_reach(names: &[&str]) -> BoxedStrategy<Reach> {
+    let of = |parents, children| Reach { parents, children };
+    match names == PATHS {
+        true => select(vec![
+            Reach::all(),
+            Reach::all(),
+            Reach::none(),
+            of(true, false),
+            of(false, true),
+        ])
+        .boxed(),
+        false => Just(Reach::none()).boxed(),
+    }
+}
+
+fn any_call(names: &'static [&'static str]) -> impl Strategy<Value = Call> {
+    let mutexes = names.len();
     let wish = || {
-        (0..MUTEXES, 0..OWNERS, any_access()).prop_map(|(mutex, owner, access)| Wish {
-            mutex,
-            owner,
-            access,
-        })
+        (0..mutexes, 0..OWNERS, any_access(), any_reach(names)).prop_map(
+            |(mutex, owner, access, reach)| Wish {
+                mutex,
+                owner,
+                access,
+                reach,
+            },
+        )
     };
     let all = (
         0..OWNERS,
-        subsequence((0..MUTEXES).collect::<Vec<_>>(), 1..=MUTEXES).prop_shuffle(),
-        vec(any_access(), MUTEXES),
+        subsequence((0..mutexes).collect::<Vec<_>>(), 1..=3).prop_shuffle(),
+        vec((any_access(), any_reach(names)), mutexes),
         prop::bool::weighted(0.8),
         prop::option::weighted(0.2, 0..OWNERS),
     )
         .prop_map(
-            |(owner, mutexes, accesses, wait, while_holding_of)| Call::CaptureAll {
+            |(owner, mutexes, manners, wait, while_holding_of)| Call::CaptureAll {
                 owner,
-                wishes: mutexes.into_iter().zip(accesses).collect(),
+                wishes: mutexes
+                    .into_iter()
+                    .zip(manners)
+                    .map(|(mutex, (access, reach))| (mutex, access, reach))
+                    .collect(),
                 wait,
                 while_holding_of,
             },
         );
-    let (mutex, who) = (|| 0..MUTEXES, || 0..OWNERS);
+    let (mutex, who) = (move || 0..mutexes, || 0..OWNERS);
     prop_oneof![
         4 => wish().prop_map(Call::Capture),
         1 => vec(wish(), 0..4).prop_map(Call::CaptureEach),
@@ -97,6 +129,7 @@ fn any_call() -> impl Strategy<Value = Call> {
         1 => mutex().prop_map(Call::ForceRelease),
         1 => Just(Call::Keep),
         1 => (mutex(), who()).prop_map(|(mutex, who)| Call::Request(mutex, who)),
+        1 => Just(Call::TimePasses),
     ]
 }
 
@@ -104,6 +137,7 @@ fn any_call() -> impl Strategy<Value = Call> {
 struct Asked<'a> {
     backend: &'a dyn MutexBackend,
     group: &'a str,
+    names: &'static [&'static str],
     /// In the order in which they appeared.
     tokens: Vec<FencingToken>,
     tickets: Vec<i64>,
@@ -114,7 +148,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn id(&self, mutex: usize) -> MutexId {
-        MutexId::new(self.group, "m", mutex.to_string()).unwrap()
+        MutexId::new(self.group, "m", self.names[mutex]).unwrap()
     }
 
     /// Of this case alone: some calls are about all that an owner has.
@@ -127,7 +161,7 @@ impl Asked<'_> {
             id: self.id(wish.mutex),
             owner: self.owner(wish.owner),
             access: wish.access,
-            reach: pgmutex::Reach::none(),
+            reach: wish.reach,
             auto_release: None,
             status_data: None,
         }
@@ -141,16 +175,22 @@ impl Asked<'_> {
         let whose = (hold.id.clone(), hold.owner.session_id().to_owned());
         self.last_tokens.insert(whose, hold.fencing_token);
         format!(
-            "{} of {} permit {}/{:?} token {token}",
+            "{} of {} permit {}/{:?} token {token} {:?}",
             hold.id.id(),
             hold.owner.session_id(),
             hold.permit,
-            hold.permits
+            hold.permits,
+            hold.reach
         )
     }
 
     fn captured(&mut self, captured: &Captured) -> String {
-        format!("{:?} {}", captured.outcome, self.hold(&captured.mutex))
+        // What is over may have made way for one who was refused then.
+        let how = match captured.outcome {
+            CaptureOutcome::Refreshed => "refreshed",
+            _ => "captured",
+        };
+        format!("{how} {}", self.hold(&captured.mutex))
     }
 
     fn error(&mut self, error: &Error) -> String {
@@ -213,7 +253,11 @@ impl Asked<'_> {
                 self.waits.retain(|owner, _| !asks(owner));
             }
             Call::ForceRelease(_) => self.waits.clear(),
-            Call::AskAgain(_) | Call::Refresh(..) | Call::Keep | Call::Request(..) => {}
+            Call::AskAgain(_)
+            | Call::Refresh(..)
+            | Call::Keep
+            | Call::Request(..)
+            | Call::TimePasses => {}
         }
     }
 
@@ -240,10 +284,11 @@ impl Asked<'_> {
                 wait,
                 while_holding_of,
             } => {
-                let wishes = wishes.iter().map(|(mutex, access)| Wish {
+                let wishes = wishes.iter().map(|(mutex, access, reach)| Wish {
                     mutex: *mutex,
                     owner: *owner,
                     access: *access,
+                    reach: *reach,
                 });
                 let captures = wishes.map(|wish| self.wish(wish)).collect();
                 let while_holding = match while_holding_of {
@@ -263,7 +308,7 @@ impl Asked<'_> {
                 };
                 if *wait {
                     // An owner waits for one thing at a time.
-                    for mutex in 0..MUTEXES {
+                    for mutex in 0..self.names.len() {
                         let (id, owner) = (self.id(mutex), self.owner(*owner));
                         backend.leave_line(&id, &owner).await.unwrap();
                     }
@@ -321,10 +366,9 @@ impl Asked<'_> {
                     reason: "test".to_owned(),
                     token: None,
                 };
-                match backend.force_release(&request).await.unwrap() {
-                    ForceReleased::Released(hold) => vec![self.hold(&hold)],
-                    ForceReleased::NotHeld => Vec::new(),
-                }
+                // Of what is over it does not matter whether it was still there.
+                backend.force_release(&request).await.unwrap();
+                Vec::new()
             }
             Call::Keep => {
                 let kept = self.last_tokens.iter().map(|((id, _), token)| HoldToKeep {
@@ -343,6 +387,7 @@ impl Asked<'_> {
                 lost.sort();
                 lost
             }
+            Call::TimePasses => Vec::new(),
             Call::Request(mutex, owner) => {
                 let request = StateRequest {
                     id: self.id(*mutex),
@@ -371,6 +416,26 @@ fn number<T: PartialEq>(seen: &mut Vec<T>, value: T) -> usize {
 
 #[test]
 fn every_backend_answers_alike() {
+    are_alike(&PLAIN);
+}
+
+#[test]
+fn every_backend_answers_alike_about_paths() {
+    are_alike(&PATHS);
+}
+
+/// The database's clock cannot be moved, so the holds are made older.
+const AGE: &str = "update pgmutex.mutex_model \
+                   set captured_since = captured_since - interval '1 hour', held_since = held_since - interval '1 hour' \
+                   where mutex_group = $1";
+
+/// More on demand.
+fn cases() -> u32 {
+    let cases = std::env::var("PROPTEST_CASES").ok();
+    cases.map_or(64, |cases| cases.parse().expect("it is a number"))
+}
+
+fn are_alike(names: &'static [&'static str]) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -378,20 +443,24 @@ fn every_backend_answers_alike() {
         .unwrap();
     let database = runtime.block_on(Database::fresh());
     let postgres = database.backend();
+    let client = runtime.block_on(database.client());
     let count = Cell::new(0);
     let config = Config {
-        cases: 64,
+        cases: cases(),
         failure_persistence: None,
         ..Config::default()
     };
-    let compared = TestRunner::new(config).run(&vec(any_call(), 1..40), |calls| {
+    let compared = TestRunner::new(config).run(&vec(any_call(names), 1..40), |calls| {
         count.set(count.get() + 1);
         let group = format!("case {}", count.get());
-        let process = SessionBackend::new();
+        let now = Arc::new(StdMutex::new(Utc::now()));
+        let clock = Arc::clone(&now);
+        let process = SessionBackend::new().with_clock(move || *clock.lock().unwrap());
         let backends: [&dyn MutexBackend; 2] = [&postgres, &process];
         let mut asked = backends.map(|backend| Asked {
             backend,
             group: &group,
+            names,
             tokens: Vec::new(),
             tickets: Vec::new(),
             last_tokens: BTreeMap::new(),
@@ -399,6 +468,10 @@ fn every_backend_answers_alike() {
         });
         runtime.block_on(async {
             for (step, call) in calls.iter().enumerate() {
+                if let Call::TimePasses = call {
+                    *now.lock().unwrap() += TimeDelta::hours(1);
+                    client.execute(AGE, &[&group]).await.unwrap();
+                }
                 let mut answers = Vec::new();
                 for one in &mut asked {
                     answers.push((one.answer(call).await, one.holds().await));

@@ -7,11 +7,11 @@ const SEED: &str = "PGMUTEX_TEST_SEED";
 
 /// A stream of numbers that look like random ones (splitmix64).
 #[derive(Clone, Debug)]
-pub(super) struct Decisions(u64);
+pub(crate) struct Decisions(u64);
 
 impl Decisions {
     /// Prints the seed: it is shown if the test fails.
-    pub(super) fn announced() -> Self {
+    pub(crate) fn announced() -> Self {
         let seed = env::var(SEED)
             .ok()
             .map(|seed| seed.parse().expect("the seed is a number"))
@@ -24,7 +24,7 @@ impl Decisions {
     }
 
     /// Another stream, for another contender.
-    pub(super) fn branch(&mut self) -> Self {
+    pub(crate) fn branch(&mut self) -> Self {
         Self(self.next())
     }
 
@@ -37,16 +37,16 @@ impl Decisions {
     }
 
     /// A number less than this one.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
     /// True in so many of a hundred cases.
-    pub(super) fn percent(&mut self, percent: u64) -> bool {
+    pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    pub(super) fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
         let index = self.below(choices.len() as u64);
         choices[usize::try_from(index).unwrap()].clone()
     }

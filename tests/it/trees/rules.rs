@@ -1,24 +1,15 @@
-//! Paths of trees, step by step: who is in whose way, who waits for whom, and what makes way.
+//! The rules in short.
 
 use std::{future::IntoFuture, pin::pin};
 
 use futures_util::poll;
 use pgmutex::Error;
 
+use super::{ALL, capture};
 use crate::{
     guards::{in_line, must},
     support::Database,
 };
-
-/// `capture` of a path in SQL, by an owner: `("/a/", "lock_parents => true, …")`.
-fn capture(path: &str, owner: &str, more: &str) -> String {
-    format!(
-        "select concat_ws(' ', outcome, mutex_id, owner_session) \
-         from pgmutex.capture('lab', 'tree', '{path}', '{owner}'{more})"
-    )
-}
-
-const ALL: &str = ", lock_parents => true, lock_children => true";
 
 #[tokio::test]
 async fn a_path_is_in_the_way_of_those_above_and_below_it() {
