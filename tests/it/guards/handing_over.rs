@@ -195,7 +195,7 @@ async fn a_changed_hold_is_kept_alive() {
         database.session().await,
         mutex_id("m"),
     );
-    let mut guard = locked(mutexes.write(&id).timeout(SHORT)).await;
+    let mut guard = locked(mutexes.write(&id).timeout(3 * SHORT)).await;
     for _ in 0..3 {
         guard = must(guard.downgrade()).await.unwrap();
         are_kept_alive(&session).await;

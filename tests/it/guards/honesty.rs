@@ -50,7 +50,7 @@ async fn an_adopted_hold_lasts_as_long_as_its_row_says() {
     mutexes
         .capture(&id)
         .owner(me)
-        .timeout(timeout(1))
+        .timeout(timeout(3))
         .await
         .unwrap();
     let guard = mutexes.adopt(GuardParts::new(&first)).await.unwrap();
