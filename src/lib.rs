@@ -29,8 +29,8 @@ pub use domain::{
     WaiterQuery, Wish,
 };
 pub use guard::{
-    AtOnce, Guard, GuardParts, GuardState, Leader, Leadership, Lock, LockAll, TryLock, TryLocked,
-    Upgrade, Waiting,
+    AtOnce, Guard, GuardParts, GuardState, Leader, Leadership, Lock, LockAll, TryLock, TryLockAll,
+    TryLocked, Upgrade, Waiting,
 };
 pub use mutexes::{
     Capture, CaptureAll, CaptureEach, ForceRelease, InTransaction, Mutexes, MutexesBuilder,

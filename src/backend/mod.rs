@@ -35,6 +35,11 @@ pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 
 ///
 /// Requests are checked before they come here; a backend may be handed only names, owners and rules
 /// that are valid.
+///
+/// Beside the errors that a method names, each may answer with those of the place itself:
+/// [`Error::Unavailable`](crate::Error::Unavailable) if nothing was changed,
+/// [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) if that is not known, and so on. A call
+/// whose future is dropped may still be carried out.
 pub trait MutexBackend: fmt::Debug + Send + Sync {
     /// Captures a mutex, or refreshes the owner's hold of it.
     ///

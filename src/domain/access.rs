@@ -18,7 +18,8 @@ pub enum Access {
         /// How many may hold it at most, this one included; `None`: any number.
         ///
         /// Holders should say the same number. If they do not, the smallest that one of the holders
-        /// or the asker says counts; a hold keeps the number with which it was captured.
+        /// or the asker says counts; a hold keeps the number with which it was captured, also when
+        /// its owner captures again and says another.
         permits: Option<u32>,
     },
 }

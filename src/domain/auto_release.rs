@@ -302,8 +302,9 @@ impl fmt::Display for AutoRelease {
 /// [`MutexesBuilder::auto_release_rule`](crate::MutexesBuilder::auto_release_rule).
 ///
 /// The database knows only its code and treats holds under it as held. A client that has the rule
-/// registered asks it whenever such a hold is in its way, and evicts the hold if the rule says that
-/// it is over: exactly the hold that was judged, compared by its fencing token.
+/// registered asks it whenever such a hold is in its way, and every 1 to 8 seconds while it waits; it
+/// evicts the hold if the rule says that it is over: exactly the hold that was judged, compared by
+/// its fencing token.
 pub trait AutoReleaseRule: fmt::Debug + Send + Sync {
     /// The code that holds under this rule are stored with, as in [`AutoRelease::Custom`].
     fn code(&self) -> &str;

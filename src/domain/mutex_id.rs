@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,20 @@ impl MutexId {
     /// A name read from the table, whose constraints have checked it.
     pub(crate) fn from_row(group: String, mode: String, id: String) -> Self {
         Self { group, mode, id }
+    }
+
+    /// Refuses names of which one is there twice.
+    pub(crate) fn refuse_twice<'i>(ids: impl Iterator<Item = &'i Self>) -> Result<(), Error> {
+        let mut seen = BTreeSet::new();
+        for id in ids {
+            if !seen.insert(id) {
+                return Err(Error::InvalidInput {
+                    field: "ids",
+                    reason: format!("names {id} twice"),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The application or area.

@@ -20,19 +20,24 @@ use super::{
 use crate::{
     backend::{Attachment, BackendFuture, CaptureAllRequest, CapturedAll, MutexBackend},
     background::Background,
-    domain::{CaptureOutcome, Captured, Error, Evicted, Mutex, MutexId, MutexOwner, Result},
+    domain::{Captured, Error, Mutex, MutexId, MutexOwner, Result},
     observe,
+    rules::MadeWay,
 };
-
-/// How often holds under custom rules are evicted before busy is taken for an answer.
-const MOST_EVICTIONS: usize = 3;
 
 /// How long the one who asks gives the background thread to say that the time is up.
 const GRACE: Duration = Duration::from_millis(250);
 
+/// Whoever waits longer waits for ever: 100 years, which no clock runs out of.
+const FOREVER: Duration = Duration::from_secs(3_153_600_000);
+
 /// Between two attempts while the database does not answer.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two looks at holds that only a custom rule can end: nobody says when it does.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+const LONGEST_LOOK: Duration = Duration::from_secs(8);
 
 /// Whether to wait, and for how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,8 +89,8 @@ pub(crate) struct Asker {
 impl Wait {
     fn deadline(self, began: Instant) -> Option<Instant> {
         match self {
-            Self::AtMost(time) => began.checked_add(time),
-            Self::Not | Self::Forever => None,
+            Self::AtMost(time) if time < FOREVER => began.checked_add(time),
+            Self::Not | Self::AtMost(_) | Self::Forever => None,
         }
     }
 }
@@ -206,7 +211,10 @@ impl Pursuit {
                 let mut leaving = std::pin::pin!(leave_nothing(&self.backend, self.asker, traces));
                 let has_left = timeout(GRACE / 2, &mut leaving).await.is_ok();
                 if let Ended::Failed(error) = ended {
-                    observe::not_captured(&error);
+                    // One who is gone has counted it, if it was told that its time is up.
+                    if !sender.is_closed() {
+                        observe::not_captured(&error);
+                    }
                     let _ = sender.send(Err(error));
                 }
                 if !has_left {
@@ -222,9 +230,9 @@ impl Pursuit {
         traces: &mut Traces,
     ) -> Result<Acquired, Ended> {
         let mut abandoned = std::pin::pin!(abandoned);
-        let mut evicted: Option<Evicted> = None;
-        let mut evictions = 0;
-        let mut pause = FIRST_PAUSE;
+        let (rules, backend) = (&self.ward.rules, &*self.backend);
+        let mut made_way = MadeWay::default();
+        let (mut pause, mut look) = (FIRST_PAUSE, FIRST_LOOK);
         loop {
             // No call is broken off: what became of it would not be known.
             let (asked, answer) = self.ask(traces).await;
@@ -239,10 +247,9 @@ impl Pursuit {
                         traces.found(&holds);
                         return Err(self.too_late(None));
                     }
-                    if let (Some(evicted), Some((first, _))) = (evicted, holds.first_mut())
-                        && first.outcome == CaptureOutcome::Captured
-                    {
-                        first.outcome = CaptureOutcome::Evicted(evicted);
+                    let is_only_one = holds.len() == 1;
+                    for (captured, _) in &mut holds {
+                        made_way.is_told_in(captured, is_only_one);
                     }
                     return Ok(Acquired { holds, asked });
                 }
@@ -254,20 +261,12 @@ impl Pursuit {
                     pause = FIRST_PAUSE;
                     ticket
                 }
-                Err(Error::Busy {
-                    holder,
-                    observed_at,
-                    ..
-                }) if evictions < MOST_EVICTIONS
-                    && self.ward.rules.have_ended(&holder, observed_at) =>
-                {
-                    evicted = self
-                        .evict(&holder)
-                        .await
-                        .map_err(Ended::Failed)?
-                        .or(evicted);
-                    evictions += 1;
-                    continue;
+                Err(busy @ Error::Busy { .. }) => {
+                    let way = rules.make_way_for(backend, &busy, &mut made_way).await;
+                    if way.map_err(Ended::Failed)? {
+                        continue;
+                    }
+                    return Err(Ended::Failed(busy));
                 }
                 Err(error) if !traces.is_hopeless && self.is_worth_repeating(&error, traces) => {
                     tracing::debug!(%error, "asked in vain; asking again");
@@ -287,25 +286,27 @@ impl Pursuit {
                     return Err(Ended::Failed(error));
                 }
             };
-            if evictions < MOST_EVICTIONS
-                && self
-                    .ward
-                    .rules
-                    .have_ended(&ticket.holder, ticket.observed_at)
-            {
-                evicted = self
-                    .evict(&ticket.holder)
-                    .await
-                    .map_err(Ended::Failed)?
-                    .or(evicted);
-                evictions += 1;
-                continue;
+            let (holder, now) = (&ticket.holder, ticket.observed_at);
+            let way = rules.make_way(backend, holder, now, &mut made_way);
+            match way.await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) if error.is_transient() => {
+                    tracing::debug!(%error, "what is in the way could not be judged; later");
+                }
+                Err(error) => return Err(Ended::Failed(error)),
             }
-            evictions = 0;
+            made_way.begin_again();
             tokio::select! {
                 () = &mut abandoned => return Err(Ended::Abandoned),
                 () = until(self.deadline) => return Err(self.too_late(Some(ticket.holder))),
-                turn = self.backend.turn(&ticket) => turn.map_err(Ended::Failed)?,
+                () = sleep(look), if rules.may_end(&ticket.holder) => {
+                    look = (look * 2).min(LONGEST_LOOK);
+                }
+                turn = self.backend.turn(&ticket) => {
+                    turn.map_err(Ended::Failed)?;
+                    look = FIRST_LOOK;
+                }
             }
         }
     }
@@ -334,18 +335,6 @@ impl Pursuit {
         let asked = Instant::now();
         let answer = self.backend.capture_all(&request).await;
         (asked, answer.map(|answer| (answer, attachments)))
-    }
-
-    /// A hold under a custom rule, which has ended it, makes way.
-    async fn evict(&self, holder: &Mutex) -> Result<Option<Evicted>> {
-        let gone = self.backend.evict(&holder.id, holder.fencing_token).await?;
-        Ok(gone.then(|| {
-            Evicted::new(
-                holder.owner.session_id().to_owned(),
-                holder.owner.name().to_owned(),
-                holder.fencing_token,
-            )
-        }))
     }
 
     /// Who is in line stays there while the database is away for a moment. Who has not even joined

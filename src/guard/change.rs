@@ -25,6 +25,9 @@ pub enum Upgrade {
 impl Guard {
     /// Lets others share the mutex from now on; the token stays.
     ///
+    /// Cancel safety: the change of a future that is dropped is made all the same, in the background,
+    /// and the mutex is released after it.
+    ///
     /// # Errors
     /// [`Error::Lost`] if the hold was gone; [`Error::Busy`] while a transaction is open behind its
     /// fence. The mutex is released then.
@@ -55,6 +58,8 @@ impl Guard {
 
     /// Has the mutex alone from now on, under a new token, if nobody else shares it at this moment.
     /// It does not wait: two holders who both waited for that would wait for each other.
+    ///
+    /// Cancel safety: as [`downgrade`](Self::downgrade); also if it comes to nothing.
     ///
     /// # Errors
     /// [`Error::Lost`] if the hold was gone. The mutex is released then.

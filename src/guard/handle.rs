@@ -160,6 +160,9 @@ impl Guard {
     /// # Errors
     /// [`Error::Lost`] if the hold is over or gone: the transaction has failed, roll it back.
     /// [`Error::Unavailable`] if the mutex is not kept in PostgreSQL.
+    ///
+    /// Cancel safety: the fence of a future that is dropped may stand or not; call it again in the same
+    /// transaction, or roll that back.
     pub async fn fence(&self, transaction: &Transaction<'_>) -> Result<()> {
         let Some(repository) = &self.ward.repository else {
             return Err(Error::Unavailable {
@@ -197,8 +200,11 @@ impl Guard {
     /// Inside of the work, whoever waits for another mutex is known to keep this one: a circle of
     /// such waits is refused with [`Error::WaitCircle`].
     ///
+    /// Cancel safety: dropping the future cancels the work, and after that releases in the background.
+    ///
     /// # Errors
-    /// [`Error::Lost`] if the hold was lost before the work was done.
+    /// [`Error::Lost`] if the hold was lost before the work was done, or by the time it was: what it
+    /// has given is dropped.
     pub async fn run_until_lost<F: Future>(self, work: F) -> Result<F::Output> {
         let lost = self.lost();
         let outcome = {
@@ -220,6 +226,9 @@ impl Guard {
     /// Runs work with the guard and releases the mutex afterwards: also if the work panics or this
     /// future is dropped, then in the background. It does not look whether the hold is lost; the
     /// work can, and [`run_until_lost`](Self::run_until_lost) does.
+    ///
+    /// Cancel safety: dropping the future cancels the work (drops its future), and after that releases
+    /// in the background. That a release fails is only logged: the background goes on trying.
     pub async fn with<T>(self, work: impl AsyncFnOnce(&Self) -> T) -> T {
         let output = inside(self.fencing_token(), work(&self)).await;
         self.release_quietly().await;

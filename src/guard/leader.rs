@@ -88,6 +88,18 @@ impl Leader {
         self.refine(Lock::attached)
     }
 
+    /// As [`Lock::max_hold`]: a term ends after this time, as if the hold were lost; another may lead
+    /// then.
+    pub fn max_hold(self, max_hold: Duration) -> Self {
+        self.refine(move |lock| lock.max_hold(max_hold))
+    }
+
+    /// As [`Lock::status_data`].
+    pub fn status_data(self, status_data: impl Into<String>) -> Self {
+        let status_data = status_data.into();
+        self.refine(move |lock| lock.status_data(status_data.clone()))
+    }
+
     /// Waits to lead, also while the database is away.
     async fn take_the_lead(&self) -> Result<Guard> {
         let mut pause = FIRST_PAUSE;

@@ -42,18 +42,27 @@ pub struct AtOnce(());
 /// A lock that takes busy for an answer. See [`Mutexes::try_lock`](crate::Mutexes::try_lock).
 pub type TryLock = Lock<AtOnce>;
 
-/// What became of a [`TryLock`].
+/// What became of a [`TryLock`]; of a [`TryLockAll`](crate::TryLockAll), with all its guards.
 #[derive(Debug)]
-pub enum TryLocked {
+pub enum TryLocked<G = Guard> {
     /// It is held now.
-    Locked(Guard),
-    /// Someone else has it.
+    Locked(G),
+    /// Someone else has it: a hold that is in the way.
     Busy(Box<Mutex>),
 }
 
-impl TryLocked {
+impl<G> TryLocked<G> {
+    /// What an attempt has come to: that it is busy is an answer.
+    pub(super) fn answer(attempt: Result<G>) -> Result<Self> {
+        match attempt {
+            Ok(guard) => Ok(Self::Locked(guard)),
+            Err(Error::Busy { holder, .. }) => Ok(Self::Busy(holder)),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The guard, if it was not busy.
-    pub fn guard(self) -> Option<Guard> {
+    pub fn guard(self) -> Option<G> {
         match self {
             Self::Locked(guard) => Some(guard),
             Self::Busy(_) => None,
@@ -237,12 +246,6 @@ impl IntoFuture for Lock<AtOnce> {
 
     fn into_future(mut self) -> Self::IntoFuture {
         self.wait = Wait::Not;
-        Box::pin(async move {
-            match self.acquire().await {
-                Ok(guard) => Ok(TryLocked::Locked(guard)),
-                Err(Error::Busy { holder, .. }) => Ok(TryLocked::Busy(holder)),
-                Err(error) => Err(error),
-            }
-        })
+        Box::pin(async move { TryLocked::answer(self.acquire().await) })
     }
 }

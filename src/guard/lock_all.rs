@@ -1,14 +1,16 @@
-use std::{future::IntoFuture, sync::Arc, time::Duration};
+use std::{future::IntoFuture, marker::PhantomData, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
 
 use super::{
-    Guard, Ward,
+    AtOnce, Guard, TryLocked, Waiting, Ward,
     acquire::{Asker, Wait, acquire},
     lock::request,
     settings::Settings,
 };
 use crate::{
     backend::BackendFuture,
-    domain::{Error, MutexOwner, Result, Wish},
+    domain::{AutoRelease, FencingToken, MutexId, MutexOwner, Result, Wish},
 };
 
 /// Several locks that are had together or not at all, in the making. See
@@ -17,32 +19,27 @@ use crate::{
 /// Cancel safety: dropping the future leaves all lines and gives back what it may have captured.
 #[derive(Debug)]
 #[must_use = "a lock does nothing until it is awaited"]
-pub struct LockAll {
+pub struct LockAll<W = Waiting> {
     ward: Result<Arc<Ward>>,
     wishes: Vec<Wish>,
     settings: Settings,
     wait: Wait,
+    kind: PhantomData<W>,
 }
 
-impl LockAll {
+/// Several locks that are had together or not at all, and at once: busy is an answer. See
+/// [`Mutexes::try_lock_all`](crate::Mutexes::try_lock_all).
+pub type TryLockAll = LockAll<AtOnce>;
+
+impl<W> LockAll<W> {
     pub(crate) fn new(ward: Result<Arc<Ward>>, wishes: Vec<Wish>) -> Self {
         Self {
             ward,
             wishes,
             settings: Settings::default(),
-            wait: Wait::Forever,
+            wait: Wait::default(),
+            kind: PhantomData,
         }
-    }
-
-    /// Waits for this long at most, then [`Error::Timeout`]. 0: [`Error::Busy`] if one of them is
-    /// busy. Default: for ever.
-    pub fn wait(mut self, wait: Duration) -> Self {
-        self.wait = if wait.is_zero() {
-            Wait::Not
-        } else {
-            Wait::AtMost(wait)
-        };
-        self
     }
 
     /// As [`Lock::owner`](crate::Lock::owner).
@@ -60,6 +57,17 @@ impl LockAll {
     /// As [`Lock::attached`](crate::Lock::attached).
     pub fn attached(mut self) -> Self {
         self.settings.attached = true;
+        self
+    }
+
+    /// As [`Lock::deadline`](crate::Lock::deadline).
+    pub fn deadline(self, deadline: DateTime<Utc>) -> Self {
+        self.auto_release(AutoRelease::Deadline(deadline))
+    }
+
+    /// As [`Lock::auto_release`](crate::Lock::auto_release).
+    pub fn auto_release(mut self, rule: AutoRelease) -> Self {
+        self.settings.rule = Some(rule);
         self
     }
 
@@ -81,22 +89,18 @@ impl LockAll {
         self
     }
 
+    /// As [`Lock::while_holding_token`](crate::Lock::while_holding_token).
+    pub fn while_holding_token(mut self, token: FencingToken) -> Self {
+        self.settings.while_holding.push(token);
+        self
+    }
+
     async fn acquire(self) -> Result<Vec<Guard>> {
         self.settings.check()?;
-        for (place, Wish { id, access, .. }) in self.wishes.iter().enumerate() {
+        for Wish { access, .. } in &self.wishes {
             access.check()?;
-            if self
-                .wishes
-                .iter()
-                .take(place)
-                .any(|earlier| earlier.id == *id)
-            {
-                return Err(Error::InvalidInput {
-                    field: "ids",
-                    reason: format!("names {id} twice"),
-                });
-            }
         }
+        MutexId::refuse_twice(self.wishes.iter().map(|wish| &wish.id))?;
         let ward = self.ward?.anchored();
         let asker = Asker {
             ids: self.wishes.iter().map(|wish| wish.id.clone()).collect(),
@@ -112,11 +116,29 @@ impl LockAll {
     }
 }
 
-impl IntoFuture for LockAll {
+impl LockAll<Waiting> {
+    /// Waits for this long at most, then [`Error::Timeout`](crate::Error::Timeout). Default: for ever.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Wait::AtMost(wait);
+        self
+    }
+}
+
+impl IntoFuture for LockAll<Waiting> {
     type Output = Result<Vec<Guard>>;
     type IntoFuture = BackendFuture<'static, Vec<Guard>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.acquire())
+    }
+}
+
+impl IntoFuture for LockAll<AtOnce> {
+    type Output = Result<TryLocked<Vec<Guard>>>;
+    type IntoFuture = BackendFuture<'static, TryLocked<Vec<Guard>>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        self.wait = Wait::Not;
+        Box::pin(async move { TryLocked::answer(self.acquire().await) })
     }
 }

@@ -21,7 +21,7 @@ pub use handle::Guard;
 pub use kept::GuardState;
 pub use leader::{Leader, Leadership};
 pub use lock::{AtOnce, Lock, TryLock, TryLocked, Waiting};
-pub use lock_all::LockAll;
+pub use lock_all::{LockAll, TryLockAll};
 pub use parts::GuardParts;
 
 pub(crate) use acquire::{Asker, Request, Wait, acquire};

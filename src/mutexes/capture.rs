@@ -5,21 +5,18 @@ use chrono::{DateTime, Utc};
 use crate::{
     backend::{BackendFuture, CaptureAllRequest, CaptureRequest, MutexBackend},
     current_owner::current_owner,
-    domain::{
-        Access, AutoRelease, CaptureOutcome, Captured, Error, Evicted, MutexOwner, Result, Wish,
-        check_status_data,
-    },
+    domain::{Access, AutoRelease, Captured, Error, MutexOwner, Result, Wish, check_status_data},
     guard::{Wait, Ward, held_here},
     observe,
-    rules::Rules,
+    rules::{MadeWay, Rules},
 };
-
-/// How often a capture evicts holds under custom rules before it takes busy for an answer: others
-/// may capture in between.
-const MOST_EVICTIONS: usize = 3;
 
 /// A capture in the making: say more, then await it. See
 /// [`Mutexes::capture`](crate::Mutexes::capture).
+///
+/// Cancel safety: the request of a future that is dropped may still be carried out; a hold that comes
+/// of it lasts until its rule ends it, or until the same owner releases. One that [waits](Self::wait)
+/// leaves the line, and gives back what it turns out to have captured anew.
 #[derive(Debug)]
 #[must_use = "a capture does nothing until it is awaited"]
 pub struct Capture<'a> {
@@ -61,7 +58,8 @@ impl<'a> Capture<'a> {
 
     /// Alone, which is the default, or shared. A hold that the owner has already is changed: from
     /// exclusive to shared always; from shared to exclusive, with a new token, if nobody else
-    /// shares it.
+    /// shares it. A hold that is shared and stays so keeps its number of permits, whatever number is
+    /// said here.
     pub fn access(mut self, access: Access) -> Self {
         self.wish.access = access;
         self
@@ -93,6 +91,11 @@ impl<'a> Capture<'a> {
 
     /// Waits in line for this long at most if another holds it, then
     /// [`Error::Timeout`]. Default: not at all. Not possible inside a transaction.
+    ///
+    /// An owner has one place in the line of a mutex, however many of its calls wait there: when one
+    /// of them gives up, the place is gone, and the others find that out within seconds and queue
+    /// again, at the end. Where calls must not depend on each other, give each an owner session of its
+    /// own, or use [`Mutexes::lock`](crate::Mutexes::lock), which does.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = Wait::AtMost(wait);
         self
@@ -124,36 +127,27 @@ impl<'a> Capture<'a> {
     }
 }
 
-async fn at_once(
+/// Captures after whatever custom rules have ended has made way.
+pub(super) async fn at_once(
     backend: &dyn MutexBackend,
     rules: &Rules,
     request: &CaptureRequest,
 ) -> Result<Captured> {
-    let mut evicted = None;
-    for _ in 0..MOST_EVICTIONS {
+    let mut made_way = MadeWay::default();
+    loop {
         match backend.capture(request).await {
-            Err(Error::Busy {
-                holder,
-                observed_at,
-                ..
-            }) if rules.have_ended(&holder, observed_at) => {
-                backend.evict(&holder.id, holder.fencing_token).await?;
-                evicted = Some(Evicted::new(
-                    holder.owner.session_id().to_owned(),
-                    holder.owner.name().to_owned(),
-                    holder.fencing_token,
-                ));
+            Err(refused) => {
+                let way = rules.make_way_for(backend, &refused, &mut made_way);
+                if !way.await? {
+                    return Err(refused);
+                }
             }
             Ok(mut captured) => {
-                if let (CaptureOutcome::Captured, Some(evicted)) = (&captured.outcome, evicted) {
-                    captured.outcome = CaptureOutcome::Evicted(evicted);
-                }
+                made_way.is_told_in(&mut captured, true);
                 return Ok(captured);
             }
-            refused => return refused,
         }
     }
-    backend.capture(request).await
 }
 
 async fn in_line(ward: Option<Arc<Ward>>, request: CaptureRequest, wait: Wait) -> Result<Captured> {

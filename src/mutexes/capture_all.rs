@@ -5,10 +5,14 @@ use crate::{
     current_owner::current_owner,
     domain::{AutoRelease, Captured, Error, MutexId, MutexOwner, Result, Wish, check_status_data},
     guard::{Asker, Request, Wait, Ward, acquire, held_here},
+    rules::{MadeWay, Rules},
 };
 
 /// Several captures that succeed together or not at all, in the making. See
 /// [`Mutexes::capture_all`](crate::Mutexes::capture_all).
+///
+/// Cancel safety: a future that is dropped leaves all lines, and gives back what it turns out to have
+/// captured anew.
 #[derive(Debug)]
 #[must_use = "a capture does nothing until it is awaited"]
 pub struct CaptureAll<'a> {
@@ -26,7 +30,7 @@ pub(super) enum Place<'a> {
     /// Each call a transaction of its own.
     Ward(Result<Arc<Ward>>),
     /// In a transaction of the caller's.
-    Transaction(&'a dyn MutexBackend),
+    Transaction(&'a dyn MutexBackend, &'a Rules),
 }
 
 impl<'a> CaptureAll<'a> {
@@ -66,7 +70,8 @@ impl<'a> CaptureAll<'a> {
     }
 
     /// Waits for this long at most, in all lines with one ticket and holding none of them, then
-    /// [`Error::Timeout`]. Default: not at all. Not possible inside a transaction.
+    /// [`Error::Timeout`]. Default: not at all. Not possible inside a transaction. An owner has one
+    /// place in each line: see [`Capture::wait`](crate::Capture::wait).
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = Wait::AtMost(wait);
         self
@@ -77,7 +82,7 @@ impl<'a> CaptureAll<'a> {
             rule.check()?;
         }
         check_status_data(self.status_data.as_deref())?;
-        refuse_twice(self.wishes.iter().map(|wish| &wish.id))?;
+        MutexId::refuse_twice(self.wishes.iter().map(|wish| &wish.id))?;
         let owner = self.owner.unwrap_or_else(current_owner);
         let mut captures = Vec::new();
         for Wish { id, access, reach } in self.wishes {
@@ -98,13 +103,38 @@ impl<'a> CaptureAll<'a> {
         };
         match self.place {
             Place::Ward(ward) => captured(&ward?, request, owner, self.wait).await,
-            Place::Transaction(backend) => match backend.capture_all(&request).await? {
-                CapturedAll::Captured(captured) => Ok(captured),
-                CapturedAll::Queued(_) => Err(Error::Protocol {
+            Place::Transaction(backend, rules) => at_once(backend, rules, &request).await,
+        }
+    }
+}
+
+async fn at_once(
+    backend: &dyn MutexBackend,
+    rules: &Rules,
+    request: &CaptureAllRequest,
+) -> Result<Vec<Captured>> {
+    let mut made_way = MadeWay::default();
+    loop {
+        match backend.capture_all(request).await {
+            Err(refused) => {
+                let way = rules.make_way_for(backend, &refused, &mut made_way);
+                if !way.await? {
+                    return Err(refused);
+                }
+            }
+            Ok(CapturedAll::Captured(mut captured)) => {
+                let is_only_one = captured.len() == 1;
+                for captured in &mut captured {
+                    made_way.is_told_in(captured, is_only_one);
+                }
+                return Ok(captured);
+            }
+            Ok(CapturedAll::Queued(_)) => {
+                return Err(Error::Protocol {
                     operation: "capture_all",
                     reason: "a place in line that nobody wanted".to_owned(),
-                }),
-            },
+                });
+            }
         }
     }
 }
@@ -139,19 +169,6 @@ pub(super) async fn captured(
     let acquired = acquire(&ward.anchored(), asker, request, wait).await?;
     let holds = acquired.holds.into_iter();
     Ok(holds.map(|(captured, _)| captured).collect())
-}
-
-/// Refuses ids of which one is named twice.
-pub(super) fn refuse_twice<'i>(ids: impl Iterator<Item = &'i MutexId>) -> Result<()> {
-    let mut ids: Vec<&MutexId> = ids.collect();
-    ids.sort_unstable();
-    match ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::InvalidInput {
-            field: "ids",
-            reason: format!("names {} twice", pair[0]),
-        }),
-        None => Ok(()),
-    }
 }
 
 impl<'a> IntoFuture for CaptureAll<'a> {

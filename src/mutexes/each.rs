@@ -2,12 +2,14 @@
 
 use std::{future::IntoFuture, time::Duration};
 
+use super::capture::at_once;
 use crate::{
     backend::{BackendFuture, CaptureRequest, MutexBackend, ReleaseRequest, ReleasedEach},
     current_owner::current_owner,
     domain::{
         Access, AutoRelease, Captured, Error, MutexId, MutexOwner, Result, Wish, check_status_data,
     },
+    rules::Rules,
 };
 
 /// Most mutexes that go into one call of the database.
@@ -15,6 +17,9 @@ const BATCH: usize = 1000;
 
 /// Many captures, each for itself, in the making. See
 /// [`Mutexes::capture_each`](crate::Mutexes::capture_each).
+///
+/// Cancel safety: of a future that is dropped, the request under way may still be carried out; what
+/// was captured by then stays until its rule ends it, or until the same owner releases.
 #[derive(Debug)]
 #[must_use = "a capture does nothing until it is awaited"]
 pub struct CaptureEach<'a> {
@@ -23,11 +28,13 @@ pub struct CaptureEach<'a> {
     access: Option<Access>,
     auto_release: Option<AutoRelease>,
     status_data: Option<String>,
+    rules: &'a Rules,
 }
 
 impl<'a> CaptureEach<'a> {
-    pub(super) fn new(places: Vec<(&'a dyn MutexBackend, Wish)>) -> Self {
+    pub(super) fn new(places: Vec<(&'a dyn MutexBackend, Wish)>, rules: &'a Rules) -> Self {
         Self {
+            rules,
             places,
             owner: None,
             access: None,
@@ -89,7 +96,15 @@ impl<'a> CaptureEach<'a> {
             .iter()
             .try_for_each(|(_, request)| request.access.check())?;
         for (backend, requests) in batches(requests) {
-            outcomes.extend(backend.capture_each(&requests).await?);
+            let answers = backend.capture_each(&requests).await?;
+            for (answer, request) in answers.into_iter().zip(&requests) {
+                outcomes.push(match answer {
+                    Err(Error::Busy { holder, .. }) if self.rules.may_end(&holder) => {
+                        at_once(backend, self.rules, request).await
+                    }
+                    answer => answer,
+                });
+            }
         }
         Ok(outcomes)
     }
@@ -97,6 +112,9 @@ impl<'a> CaptureEach<'a> {
 
 /// Many releases, each for itself, in the making. See
 /// [`Mutexes::release_each`](crate::Mutexes::release_each).
+///
+/// Cancel safety: of a future that is dropped, the request under way may still be carried out; what
+/// was not given back by then stays. Repeating the call is safe.
 #[derive(Debug)]
 #[must_use = "a release does nothing until it is awaited"]
 pub struct ReleaseEach<'a> {

@@ -50,7 +50,9 @@ impl InTransaction<'_> {
         let routes = &self.mutexes.parts.routes;
         let all_here = wishes.iter().all(|wish| !routes.is_routed(wish.id.group()));
         let place = match &self.transaction {
-            Some(transaction) if all_here => Place::Transaction(transaction),
+            Some(transaction) if all_here => {
+                Place::Transaction(transaction, &self.mutexes.parts.rules)
+            }
             _ => Place::Ward(self.mutexes.common_ward(wishes.iter().map(|wish| &wish.id))),
         };
         CaptureAll::new(place, wishes)

@@ -22,7 +22,7 @@ pub use refresh::Refresh;
 pub use release::{ForceRelease, Release};
 pub use tree::{Tree, TreePath};
 
-use crate::rules::Rules;
+use crate::rules::{MadeWay, Rules};
 use crate::{
     backend::{CaptureRequest, MutexBackend, ReleasedEach, SessionStore, StateRequest},
     current_owner::current_owner,
@@ -30,7 +30,7 @@ use crate::{
         Access, Error, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result, Waiter,
         WaiterQuery, Wish,
     },
-    guard::{self, Guard, GuardParts, Leader, Lock, LockAll, TryLock, Ward},
+    guard::{self, Guard, GuardParts, Leader, Lock, LockAll, TryLock, TryLockAll, Ward},
     postgres::{MigrationReport, Pool, PostgresBackend, SchemaStatus, Transaction},
 };
 use capture_all::Place;
@@ -176,7 +176,8 @@ impl Mutexes {
         Refresh::new(self.backend(id), id)
     }
 
-    /// Gives a mutex back.
+    /// Gives a mutex back. Unless a [`token`](Release::token) says which hold is meant, the owner's
+    /// place in the mutex's line, if it has one, is given up too.
     ///
     /// # Errors
     /// [`Error::Busy`] if another holds it, or if a fenced write of this holder is still under way.
@@ -190,8 +191,8 @@ impl Mutexes {
     ///
     /// # Errors
     /// [`Error::Busy`] with the first holder in the way; then nothing was captured.
-    /// [`Error::InvalidInput`] if a mutex is named twice, if they are not all kept in one backend,
-    /// or if they are more than 1,000.
+    /// [`Error::InvalidInput`] if a mutex is named twice, or if they are not all kept in one backend;
+    /// [`Error::Refused`] if they are more than 1,000.
     pub fn capture_all(
         &self,
         wishes: impl IntoIterator<Item = impl Into<Wish>>,
@@ -205,7 +206,10 @@ impl Mutexes {
     /// outcomes are in the order of the ids: a capture, or [`Error::Busy`] with the holder.
     ///
     /// # Errors
-    /// Any other error is the answer to all of its 1,000: nothing of them was captured.
+    /// Any other error is the answer to all of its 1,000: nothing of them was captured, or, if it is
+    /// [`Error::OutcomeUnknown`], perhaps all. What was captured before them is still held; the same
+    /// call for the same owner refreshes it, and goes on. A mutex that is to be captured once more,
+    /// because a custom rule has ended the hold in its way, can have an error of its own.
     pub fn capture_each(
         &self,
         wishes: impl IntoIterator<Item = impl Into<Wish>>,
@@ -215,11 +219,17 @@ impl Mutexes {
             wishes
                 .map(|wish: Wish| (self.backend(&wish.id), wish))
                 .collect(),
+            &self.parts.rules,
         )
     }
 
     /// Gives many mutexes back, each for itself, in one round trip and one commit for each 1,000.
     /// The outcomes are in the order of the ids.
+    ///
+    /// # Errors
+    /// Any error is the answer to all of its 1,000: nothing of them was released, or, if it is
+    /// [`Error::OutcomeUnknown`], perhaps all. What was given back before them is: the same call
+    /// answers "not held" to it, and goes on.
     pub fn release_each<'i>(&self, ids: impl IntoIterator<Item = &'i MutexId>) -> ReleaseEach<'_> {
         let places = ids.into_iter().map(|id| (self.backend(id), id.clone()));
         ReleaseEach::new(places.collect())
@@ -227,10 +237,21 @@ impl Mutexes {
 
     /// Releases everything that an owner holds, in all backends, and gives up every place it has in
     /// a line. What a fenced write keeps is answered as busy.
+    ///
+    /// It goes on in steps of 1,000 mutexes. If a connection breaks in one of them, the step is
+    /// repeated, and what it had released already is not among the answers.
+    ///
+    /// # Errors
+    /// [`Error::Contended`], [`Error::Unavailable`], [`Error::OutcomeUnknown`]: what was released by
+    /// then stays so; the same call goes on.
+    ///
+    /// Cancel safety: dropping the future has the same effect. The step under way may still be
+    /// carried out.
     pub async fn release_owner(&self, owner: &MutexOwner) -> Result<Vec<ReleasedEach>> {
-        let mut released = Vec::new();
-        for backend in self.parts.routes.all() {
-            released.extend(backend.release_owner(owner).await?);
+        let routes = &self.parts.routes;
+        let mut released = routes.default().release_owner(owner).await?;
+        for backend in routes.routed() {
+            released.extend(if_any(backend.release_owner(owner).await)?);
         }
         Ok(released)
     }
@@ -255,7 +276,7 @@ impl Mutexes {
     /// # Errors
     /// [`Error::Timeout`] if it took longer than [`wait`](Lock::wait) allows;
     /// [`Error::WaitCircle`] if it could never come to an end; those of
-    /// [`capture`](Self::capture).
+    /// [`capture`](Self::capture), except for [`Error::Busy`].
     pub fn lock(&self, wish: impl Into<Wish>) -> Lock {
         self.lock_with(wish, Access::Exclusive)
     }
@@ -274,6 +295,9 @@ impl Mutexes {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Errors
+    /// Those of [`lock`](Self::lock) that are not about waiting.
     pub fn try_lock(&self, wish: impl Into<Wish>) -> TryLock {
         self.lock_with(wish, Access::Exclusive)
     }
@@ -296,6 +320,9 @@ impl Mutexes {
 
     /// Takes one of this many permits: a counting semaphore. All who use it should say the same
     /// number; if they do not, the smallest that one of the holders or the asker says counts.
+    ///
+    /// # Errors
+    /// Those of [`lock`](Self::lock); [`Error::InvalidInput`] for no permits at all.
     pub fn acquire(&self, wish: impl Into<Wish>, permits: u32) -> Lock {
         self.lock_with(wish, Access::permit_of(permits))
     }
@@ -322,8 +349,18 @@ impl Mutexes {
     ///
     /// # Errors
     /// Those of [`lock`](Self::lock); [`Error::InvalidInput`] if a mutex is named twice, or if they
-    /// are not all kept in one backend.
+    /// are not all kept in one backend; [`Error::Refused`] if they are more than 1,000.
     pub fn lock_all(&self, wishes: impl IntoIterator<Item = impl Into<Wish>>) -> LockAll {
+        let wishes: Vec<Wish> = wishes.into_iter().map(Into::into).collect();
+        LockAll::new(self.common_ward(wishes.iter().map(|wish| &wish.id)), wishes)
+    }
+
+    /// As [`lock_all`](Self::lock_all), without waiting: that one of them is busy is an answer, with
+    /// a hold that is in the way, and then none of them is held.
+    ///
+    /// # Errors
+    /// Those of [`lock_all`](Self::lock_all) that are not about waiting.
+    pub fn try_lock_all(&self, wishes: impl IntoIterator<Item = impl Into<Wish>>) -> TryLockAll {
         let wishes: Vec<Wish> = wishes.into_iter().map(Into::into).collect();
         LockAll::new(self.common_ward(wishes.iter().map(|wish| &wish.id)), wishes)
     }
@@ -338,21 +375,34 @@ impl Mutexes {
     /// another, and keeps it alive from now on. Two processes must not adopt the same hold: neither
     /// would know of the other.
     ///
-    /// Cancel safety: dropping the future leaves the hold without a guard, as it was.
+    /// Cancel safety: dropping the future leaves the hold without a guard; its time may have started
+    /// again, and one that is attached may be attached to this process by then.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the hold is over or gone.
+    /// [`Error::Lost`] if the hold is over or gone. [`Error::NoSession`] if it is attached and there
+    /// can be no session here: it stays. [`Error::OutcomeUnknown`] if the connection broke
+    /// while it was being attached to this process: it is released then.
     pub async fn adopt(&self, parts: GuardParts) -> Result<Guard> {
         guard::adopt(self.ward(&parts.id), parts).await
     }
 
     /// Says how a mutex stands towards the current owner. A hold that is over is removed and counts
     /// as free.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] if something that is over cannot be removed because another transaction
+    /// has been deciding about the mutex for 5 seconds; [`Error::Unavailable`],
+    /// [`Error::OutcomeUnknown`]: ask again.
+    ///
+    /// Cancel safe.
     pub async fn request(&self, id: &MutexId) -> Result<MutexState> {
         self.request_by(id, &current_owner()).await
     }
 
     /// Says how a mutex stands towards this owner.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
     pub async fn request_by(&self, id: &MutexId, owner: &MutexOwner) -> Result<MutexState> {
         request(self.backend(id), &self.parts.rules, id, owner).await
     }
@@ -410,13 +460,21 @@ impl Mutexes {
     }
 
     /// Lists holds. A query that names a group asks the backend of that group, any other the
-    /// default one.
+    /// default one. A standby may be asked, too.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::OutcomeUnknown`]: ask again. [`Error::NotMigrated`].
+    ///
+    /// Cancel safe.
     pub async fn list(&self, query: &MutexQuery) -> Result<Page> {
         self.parts.routes.of_query(query).list(query).await
     }
 
     /// Counts the holds that fit the query's filters, whatever its page says. The cost grows with
     /// their number.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
     pub async fn count(&self, query: &MutexQuery) -> Result<u64> {
         self.parts.routes.of_query(query).count(query).await
     }
@@ -435,11 +493,19 @@ impl Mutexes {
     /// Removes holds that are over, those under registered custom rules included, and says how
     /// many. Correctness does not need it (a hold that is over stops nobody): call it now and
     /// then to keep the table small.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::OutcomeUnknown`], [`Error::ReadOnly`]: what was removed by
+    /// then stays so; the same call goes on.
+    ///
+    /// Cancel safe, in the same way.
     pub async fn sweep(&self) -> Result<u64> {
-        let mut swept = 0;
-        for backend in self.parts.routes.all() {
-            swept += backend.sweep().await?;
-            swept += self.parts.rules.sweep(backend).await?;
+        let (routes, rules) = (&self.parts.routes, &self.parts.rules);
+        let mut swept = routes.default().sweep().await?;
+        swept += rules.sweep(routes.default()).await?;
+        for backend in routes.routed() {
+            swept += if_any(backend.sweep().await)?;
+            swept += if_any(rules.sweep(backend).await)?;
         }
         Ok(swept)
     }
@@ -525,6 +591,15 @@ impl Mutexes {
     }
 }
 
+/// What was done in one of many backends: nothing in one that keeps mutexes for each request, where
+/// none is being served.
+fn if_any<T: Default>(answer: Result<T>) -> Result<T> {
+    match answer {
+        Err(Error::OutsideScope) => Ok(T::default()),
+        answer => answer,
+    }
+}
+
 async fn request(
     backend: &dyn MutexBackend,
     rules: &Rules,
@@ -535,12 +610,19 @@ async fn request(
         id: id.clone(),
         owner: owner.clone(),
     };
-    let state = backend.request(&request).await?;
-    match state.value.mutex() {
-        Some(mutex) if rules.have_ended(mutex, state.at) => {
-            backend.evict(id, mutex.fencing_token).await?;
-            Ok(backend.request(&request).await?.value)
+    let mut made_way = MadeWay::default();
+    loop {
+        let state = backend.request(&request).await?;
+        let goes_on = match state.value.mutex() {
+            Some(mutex) => {
+                rules
+                    .make_way(backend, mutex, state.at, &mut made_way)
+                    .await?
+            }
+            None => false,
+        };
+        if !goes_on {
+            return Ok(state.value);
         }
-        _ => Ok(state.value),
     }
 }

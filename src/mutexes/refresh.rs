@@ -8,6 +8,9 @@ use crate::{
 
 /// A refresh in the making: say more, then await it. See
 /// [`Mutexes::refresh`](crate::Mutexes::refresh).
+///
+/// Cancel safety: the request of a future that is dropped may still be carried out; nothing else can
+/// come of it than that the time of the hold has started again.
 #[derive(Debug)]
 #[must_use = "a refresh does nothing until it is awaited"]
 pub struct Refresh<'a> {

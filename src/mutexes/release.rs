@@ -8,6 +8,10 @@ use crate::{
 
 /// A release in the making: say more, then await it. See
 /// [`Mutexes::release`](crate::Mutexes::release).
+///
+/// Cancel safety: the request of a future that is dropped may still be carried out, or not at all:
+/// then the hold lasts until its rule ends it. Repeating the call is safe; with a
+/// [`token`](Self::token) it cannot meet a later hold of the same owner.
 #[derive(Debug)]
 #[must_use = "a release does nothing until it is awaited"]
 pub struct Release<'a> {
@@ -58,6 +62,9 @@ impl<'a> IntoFuture for Release<'a> {
 
 /// A forced release in the making: say more, then await it. See
 /// [`Mutexes::force_release`](crate::Mutexes::force_release).
+///
+/// Cancel safety: the request of a future that is dropped may still be carried out, or not at all.
+/// Repeat it only with a [`token`](Self::token): another may have captured the mutex since.
 #[derive(Debug)]
 #[must_use = "a forced release does nothing until it is awaited"]
 pub struct ForceRelease<'a> {

@@ -62,9 +62,12 @@ impl Routes {
         self.by_group.contains_key(group)
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &dyn MutexBackend> {
-        std::iter::once(&self.default)
-            .chain(self.by_group.values())
-            .map(|ward| ward.backend.as_ref())
+    pub(super) fn default(&self) -> &dyn MutexBackend {
+        self.default.backend.as_ref()
+    }
+
+    /// The backends of groups that are kept elsewhere.
+    pub(super) fn routed(&self) -> impl Iterator<Item = &dyn MutexBackend> {
+        self.by_group.values().map(|ward| ward.backend.as_ref())
     }
 }

@@ -15,11 +15,11 @@ use tokio_postgres::IsolationLevel;
 use super::{
     MigrationReport, Repository, SchemaName, SchemaStatus,
     dedicated::Way,
-    in_words::{InWords, in_words},
+    in_words::InWords,
     migrate,
     operation::*,
     own_session::OwnSession,
-    sqlstate::Failure,
+    sqlstate::{Failure, not_connected},
     waiting_room::WaitingRoom,
 };
 use crate::{
@@ -148,7 +148,10 @@ impl PostgresBackend {
     async fn borrow(&self, limit: Duration) -> Result<Loan, Error> {
         match timeout(limit, self.pool.get()).await {
             Ok(Ok(connection)) => Ok(scopeguard::guard(connection, close)),
-            Ok(Err(error)) => Err(unavailable(error)),
+            Ok(Err(PoolError::Backend(error))) => Err(not_connected(error)),
+            Ok(Err(error)) => Err(Error::Unavailable {
+                source: InWords::boxed(error),
+            }),
             Err(elapsed) => Err(Error::Unavailable {
                 source: elapsed.into(),
             }),
@@ -318,24 +321,6 @@ fn give_back(loan: Loan) {
     drop(ScopeGuard::into_inner(loan));
 }
 
-/// Why no connection could be had: for good, or for now.
-fn unavailable(error: PoolError) -> Error {
-    let reason = in_words(&error);
-    let sqlstate = match &error {
-        PoolError::Backend(error) => error.code().map_or("", |code| code.code()),
-        _ => "",
-    };
-    match sqlstate {
-        // Class 28: invalid authorization.
-        code if code.starts_with("28") => Error::PermissionDenied { reason },
-        // invalid_catalog_name: there is no such database.
-        "3D000" => Error::InvalidUrl { reason },
-        _ => Error::Unavailable {
-            source: InWords::boxed(error),
-        },
-    }
-}
-
 impl MutexBackend for PostgresBackend {
     fn capture<'a>(&'a self, request: &'a CaptureRequest) -> BackendFuture<'a, Captured> {
         Box::pin(self.call(Capture(request)))
@@ -447,6 +432,8 @@ impl MutexBackend for PostgresBackend {
                 let goes_on = batch
                     .iter()
                     .any(|each| matches!(each, ReleasedEach::Done(Released::Released(_))));
+                // Those that were busy are asked for again, and are in the next answer, or released.
+                released.retain(|each| matches!(each, ReleasedEach::Done(_)));
                 released.extend(batch);
                 if !goes_on {
                     return Ok(released);

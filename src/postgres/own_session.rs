@@ -15,6 +15,7 @@ use super::{
     Repository,
     dedicated::{Dedicated, Heard, Way},
     in_words::InWords,
+    sqlstate::not_connected,
 };
 use crate::{
     backend::{Attachment, TrustWindow},
@@ -61,7 +62,7 @@ enum Current {
     Impossible(String),
     Failed {
         at: Instant,
-        reason: String,
+        error: Error,
         instead_of: Option<i64>,
     },
 }
@@ -96,7 +97,8 @@ impl OwnSession {
     /// The session, opened if need be.
     ///
     /// # Errors
-    /// [`Error::NoSession`] if there can be none, [`Error::Unavailable`] if there is none now.
+    /// [`Error::NoSession`] if there can be none, [`Error::PermissionDenied`] or
+    /// [`Error::InvalidUrl`] if the server refuses it, [`Error::Unavailable`] if there is none now.
     pub(super) async fn get(self: &Arc<Self>, heard: Heard) -> Result<Arc<Session>, Error> {
         let this = Arc::clone(self);
         // A caller that gives up must not leave the session half open.
@@ -122,7 +124,7 @@ impl OwnSession {
         let opened = self.background.run(async move {
             let opening = this.way.open(Arc::new(|_| {}));
             match timeout(OPENING, opening).await {
-                Ok(opened) => opened.map_err(|error| unavailable(InWords::boxed(error))),
+                Ok(opened) => opened.map_err(|error| not_opened(&this.way, error)),
                 Err(elapsed) => Err(unavailable(elapsed.into())),
             }
         });
@@ -149,10 +151,8 @@ impl OwnSession {
                     reason: reason.clone(),
                 });
             }
-            Current::Failed { at, reason, .. } if at.elapsed() < PAUSE => {
-                return Err(Error::Unavailable {
-                    source: reason.clone().into(),
-                });
+            Current::Failed { at, error, .. } if at.elapsed() < PAUSE => {
+                return Err(again(error));
             }
             Current::Failed { instead_of, .. } => *instead_of,
             Current::Never => None,
@@ -175,18 +175,70 @@ impl OwnSession {
                 *current = Current::Open(Arc::clone(&session));
                 Ok(session)
             }
+            Err(Error::NoSession { reason }) => {
+                *current = Current::Impossible(reason.clone());
+                Err(Error::NoSession { reason })
+            }
             Err(error) => {
-                *current = match &error {
-                    Error::NoSession { reason } => Current::Impossible(reason.clone()),
-                    error => Current::Failed {
-                        at: Instant::now(),
-                        reason: error.to_string(),
-                        instead_of,
-                    },
+                let error = match error {
+                    // Opening it decides about nothing.
+                    Error::OutcomeUnknown { source, .. } => Error::Unavailable { source },
+                    other => other,
                 };
-                Err(error)
+                if !matches!(*current, Current::Failed { .. }) {
+                    tracing::warn!(%error, "no own session: nothing can be attached to it, and who waits asks again and again");
+                }
+                let told = again(&error);
+                *current = Current::Failed {
+                    at: Instant::now(),
+                    error,
+                    instead_of,
+                };
+                Err(told)
             }
         }
+    }
+}
+
+/// Why a connection of the process's own could not be opened, and what to do about it.
+fn not_opened(way: &Way, error: tokio_postgres::Error) -> Error {
+    let with_advice = |reason| match way.hears() {
+        true => format!(
+            "{reason}; this is the connection beside the pool: correct the URL that leads straight \
+             to PostgreSQL (MutexesBuilder::direct_url; if none was given, that of connect)"
+        ),
+        false => reason,
+    };
+    match not_connected(error) {
+        Error::PermissionDenied { reason } => Error::PermissionDenied {
+            reason: with_advice(reason),
+        },
+        Error::InvalidUrl { reason } => Error::InvalidUrl {
+            reason: with_advice(reason),
+        },
+        other => other,
+    }
+}
+
+/// The same failure, for one who asks again soon after it.
+fn again(error: &Error) -> Error {
+    match error {
+        Error::PermissionDenied { reason } => Error::PermissionDenied {
+            reason: reason.clone(),
+        },
+        Error::InvalidUrl { reason } => Error::InvalidUrl {
+            reason: reason.clone(),
+        },
+        Error::NotMigrated { schema, reason } => Error::NotMigrated {
+            schema: schema.clone(),
+            reason: reason.clone(),
+        },
+        Error::Unavailable { source } => Error::Unavailable {
+            source: source.to_string().into(),
+        },
+        other => Error::Unavailable {
+            source: other.to_string().into(),
+        },
     }
 }
 
@@ -197,10 +249,8 @@ impl Session {
         heard: Heard,
         instead_of: Option<i64>,
     ) -> Result<Self, Error> {
-        let unavailable = |error| Error::Unavailable {
-            source: InWords::boxed(error),
-        };
-        let connection = way.open(heard).await.map_err(unavailable)?;
+        let opened = way.open(heard).await;
+        let connection = opened.map_err(|error| not_opened(way, error))?;
         let process_id = repository.process_id(&*connection).await?;
         refuse_lent_session(way, repository, &connection, process_id).await?;
         let asked = Instant::now();

@@ -2,7 +2,10 @@
 
 use tokio_postgres::error::{DbError, Severity};
 
-use super::{SchemaName, in_words::InWords};
+use super::{
+    SchemaName,
+    in_words::{InWords, in_words},
+};
 use crate::domain::{Error, FencingToken, MutexId};
 
 /// What an SQLSTATE means here.
@@ -115,6 +118,20 @@ impl Failure<'_> {
                 }
             }
         }
+    }
+}
+
+/// Why no connection could be opened: for good, or for now. Nothing was asked yet.
+pub(super) fn not_connected(error: tokio_postgres::Error) -> Error {
+    let reason = in_words(&error);
+    match error.code().map_or("", |code| code.code()) {
+        // Class 28: invalid authorization.
+        code if code.starts_with("28") => Error::PermissionDenied { reason },
+        // invalid_catalog_name: there is no such database.
+        "3D000" => Error::InvalidUrl { reason },
+        _ => Error::Unavailable {
+            source: InWords::boxed(error),
+        },
     }
 }
 

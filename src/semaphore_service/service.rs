@@ -141,6 +141,9 @@ impl SemaphoreService {
 
     /// Says who has a semaphore: `None` if nobody has it, or has it no longer. The status is
     /// [`OwnedBySomeoneElse`](SemaphoreStatus::OwnedBySomeoneElse), because nobody asks for it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidId`]; those of [`Mutexes::request`].
     pub async fn get(&self, name: &str) -> Result<Option<SemaphoreInfo>> {
         let state = self.mutexes.request(&self.id(name)?).await?;
         Ok(state.mutex().map(owned_by_someone_else))

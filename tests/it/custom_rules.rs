@@ -4,17 +4,19 @@
 
 use std::{
     collections::BTreeSet,
+    future::IntoFuture,
     sync::{Arc, Mutex as StdMutex},
 };
 
 use chrono::{DateTime, Days, Utc};
 use pgmutex::{
-    AutoRelease, AutoReleaseRule, CaptureOutcome, CaptureRequest, Captured, Error, Mutex,
+    Access, AutoRelease, AutoReleaseRule, CaptureOutcome, CaptureRequest, Captured, Error, Mutex,
     MutexBackend, MutexQuery, MutexState, Mutexes, PostgresBackend, PostgresSettings, SchemaName,
     SessionBackend, pool_for_url,
 };
 use tokio::{runtime::Handle, task::block_in_place};
 
+use crate::guards::must;
 use crate::support::{Database, mutex_id, owner};
 
 /// The rule of these tests: a hold is over when the batch job that its setting names has finished.
@@ -193,6 +195,105 @@ async fn a_request_that_knows_the_rule_finds_a_hold_that_is_over_free() {
         // Not only said: the row is gone, for those as well who do not know the rule.
         let everything = MutexQuery::all().include_over();
         assert_eq!(place.uninformed.count(&everything).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_is_served_when_the_rule_ends_the_hold_and_nobody_says_so() {
+    for place in Place::both().await {
+        place.held_by_ada().await;
+        let m = mutex_id("m");
+        let waiting = tokio::spawn(place.informed.lock(&m).into_future());
+        // It has asked, and was told no: it waits.
+        must(async {
+            while place.jobs.last_asked().is_none() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        place.jobs.finish("nightly");
+        let guard = must(waiting).await.unwrap().unwrap();
+        let evicted = guard.evicted().expect(place.name);
+        assert_eq!(evicted.session_id, "ada");
+        guard.release().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn of_those_who_share_a_mutex_each_is_judged() {
+    for place in Place::both().await {
+        let m = mutex_id("m");
+        let jobs = ["weekly", "nightly", "nightly", "nightly", "nightly"];
+        for (number, job) in jobs.into_iter().enumerate() {
+            let reader = place.uninformed.capture(&m).access(Access::shared());
+            let reader = reader.owner(owner(&number.to_string()));
+            reader.auto_release(Jobs::rule(job)).await.unwrap();
+        }
+        place.jobs.finish("nightly");
+        // One place for two: it is there once the four that have ended are gone.
+        let third = place.informed.capture(&m).access(Access::permit_of(2));
+        let third = third.owner(owner("bob")).await.unwrap();
+        assert!(third.evicted().is_some(), "in {}", place.name);
+        let holds = place.uninformed.list(&MutexQuery::all()).await.unwrap();
+        let holders = holds.mutexes.iter().map(|hold| hold.owner.session_id());
+        assert!(holders.eq(["0", "bob"]), "in {}", place.name);
+        // Alone, when the last one has ended too; also for one who waits.
+        place
+            .informed
+            .release(&m)
+            .owner(owner("bob"))
+            .await
+            .unwrap();
+        place.jobs.finish("weekly");
+        let alone = must(place.informed.lock(&m).into_future()).await.unwrap();
+        assert!(alone.evicted().is_some(), "in {}", place.name);
+    }
+}
+
+#[tokio::test]
+async fn many_captures_each_for_itself_evict_what_is_over_too() {
+    for place in Place::both().await {
+        place.held_by_ada().await;
+        let (m, other) = (mutex_id("m"), mutex_id("other"));
+        let running = place.uninformed.capture(&other).owner(owner("ada"));
+        running.auto_release(Jobs::rule("weekly")).await.unwrap();
+        place.jobs.finish("nightly");
+        let answers = place.informed.capture_each([&other, &m]);
+        let answers = answers.owner(owner("bob")).await.unwrap();
+        let [Err(busy), Ok(captured)] = answers.as_slice() else {
+            panic!("in {}: {answers:?}", place.name);
+        };
+        assert!(busy.is_busy());
+        assert_eq!(captured.evicted().unwrap().session_id, "ada");
+    }
+}
+
+#[tokio::test]
+async fn several_together_evict_what_is_over_too_each_told_of_its_own() {
+    for place in Place::both().await {
+        let (free, m) = (mutex_id("a"), mutex_id("m"));
+        let both = [(&free, Access::Exclusive), (&m, Access::Exclusive)];
+        place.held_by_ada().await;
+        place.jobs.finish("nightly");
+        let guards = must(place.informed.lock_all(both).into_future()).await;
+        let guards = guards.unwrap();
+        assert!(guards[0].evicted().is_none(), "in {}", place.name);
+        assert_eq!(guards[1].evicted().unwrap().session_id, "ada");
+        for guard in guards {
+            guard.release().await.unwrap();
+        }
+        // Inside of a transaction, where there are any.
+        let Some(database) = &place.database else {
+            continue;
+        };
+        place.held_by_ada().await;
+        let mut client = database.client().await;
+        let transaction = client.transaction().await.unwrap();
+        let inside = place.informed.in_transaction(&transaction);
+        let captured = inside.capture_all(both).owner(owner("bob")).await.unwrap();
+        assert!(captured[0].evicted().is_none());
+        assert_eq!(captured[1].evicted().unwrap().session_id, "ada");
+        transaction.commit().await.unwrap();
     }
 }
 

@@ -1,7 +1,7 @@
 //! I3: a fenced transaction commits only while its hold is there, and until then nobody can capture
 //! the mutex.
 
-use pgmutex::{Error, Mutexes, SessionBackend};
+use pgmutex::{Error, Mutexes, Released, ReleasedEach, SessionBackend};
 
 use crate::support::{Database, Session, mutex_id, owner};
 
@@ -210,6 +210,31 @@ async fn from_rust_a_fence_is_a_call_on_the_transaction() {
     // The transaction has failed: nothing more can be done in it.
     let error = transaction.batch_execute(write).await.unwrap_err();
     assert_eq!(error.code().unwrap().code(), "25P02");
+}
+
+#[tokio::test]
+async fn whoever_gives_everything_back_is_told_once_what_a_fence_keeps() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let (fenced, other) = (mutex_id("m"), mutex_id("other"));
+    let mine = mutexes.capture(&fenced).owner(owner("a")).await.unwrap();
+    mutexes.capture(&other).owner(owner("a")).await.unwrap();
+    let mut client = database.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let inside = mutexes.in_transaction(&transaction);
+    inside.fence(&fenced, mine.fencing_token).await.unwrap();
+    let answers = mutexes.release_owner(&owner("a")).await.unwrap();
+    let [
+        ReleasedEach::Done(Released::Released(released)),
+        ReleasedEach::Busy(busy),
+    ] = answers.as_slice()
+    else {
+        panic!("{answers:?}");
+    };
+    assert_eq!((&released.id, &busy.id), (&other, &fenced));
+    transaction.commit().await.unwrap();
+    let answers = mutexes.release_owner(&owner("a")).await.unwrap();
+    assert_eq!(answers.len(), 1);
 }
 
 #[tokio::test]

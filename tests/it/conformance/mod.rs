@@ -19,7 +19,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use pgmutex::{
     Access, CaptureAllRequest, CaptureRequest, Captured, CapturedAll, Error, MutexBackend, MutexId,
-    MutexQuery, Mutexes, Result, SessionBackend, Ticket,
+    MutexQuery, Mutexes, Result, SessionBackend, Ticket, current_owner,
 };
 
 use crate::support::{Database, owner};
@@ -266,7 +266,15 @@ async fn a_group_can_be_routed_to_a_backend_of_its_own() {
     .await;
     SessionBackend::scope(async {
         assert!(mutexes.request(&passing).await.unwrap().is_free());
+        mutexes.capture(&passing).owner(owner("a")).await.unwrap();
+        mutexes.release_owner(&owner("a")).await.unwrap();
+        assert!(mutexes.request(&passing).await.unwrap().is_free());
     })
     .await;
     assert_eq!(mutexes.count(&MutexQuery::all()).await.unwrap(), 1);
+    // What concerns all backends is not kept from the others by one that has nothing here.
+    assert_eq!(mutexes.sweep().await.unwrap(), 0);
+    let released = mutexes.release_owner(&current_owner()).await.unwrap();
+    assert_eq!(released.len(), 1);
+    assert_eq!(mutexes.count(&MutexQuery::all()).await.unwrap(), 0);
 }

@@ -223,6 +223,43 @@ async fn a_server_that_comes_back_finds_everyone_in_place() {
 }
 
 #[tokio::test]
+async fn a_direct_url_that_the_server_refuses_is_said_and_waiting_does_without() {
+    let database = Database::fresh().await;
+    let (mutexes, session) = (database.mutexes().await, database.session().await);
+    let id = mutex_id("m");
+    let first = must(mutexes.lock(&id).timeout(LONG).into_future());
+    let first = first.await.unwrap();
+    let (scheme, rest) = database.url().split_once("://").unwrap();
+    let (_, host) = rest.split_once('@').unwrap();
+    let nobody = format!("{scheme}://no_such_role:wrong@{host}");
+    let missing = database.url().replace(database.name(), "no_such_database");
+    for (url, named) in [(nobody, "no_such_role"), (missing, "no_such_database")] {
+        let builder = Mutexes::builder().direct_url(&url).unwrap();
+        let mutexes = builder.connect(database.url()).await.unwrap();
+        // At once, and also for one who asks soon after.
+        for _ in 0..2 {
+            let attached = mutexes.lock(mutex_id("other")).attached();
+            let refused = must(attached.into_future()).await.unwrap_err();
+            let is_final = matches!(
+                refused,
+                Error::PermissionDenied { .. } | Error::InvalidUrl { .. }
+            );
+            assert!(is_final && !refused.is_transient(), "{refused:?}");
+            let words = refused.to_string();
+            assert!(
+                words.contains(named) && words.contains("direct_url"),
+                "{words}"
+            );
+        }
+        drop(wait_for(mutexes.lock(&id).timeout(LONG)));
+    }
+    in_line(&session, 2).await;
+    first.release().await.unwrap();
+    in_line(&session, 0).await;
+    held(&session, 0).await;
+}
+
+#[tokio::test]
 async fn many_attached_holds_need_no_heartbeats() {
     const GUARDS: usize = 20_000;
     let database = Database::fresh().await;

@@ -50,6 +50,10 @@ async fn a_circle_that_was_told_of_is_refused_and_the_other_goes_on() {
     ];
     let refused = must(theirs.lock_all(both).while_holding(&has_b).into_future()).await;
     names_both(&refused.unwrap_err());
+    let by_token = theirs
+        .lock_all(both)
+        .while_holding_token(has_b.fencing_token());
+    names_both(&must(by_token.into_future()).await.unwrap_err());
     let by_token = lock(&theirs, &a).while_holding_token(has_b.fencing_token());
     names_both(&must(by_token.into_future()).await.unwrap_err());
     in_line(&session, 1).await;

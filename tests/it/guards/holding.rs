@@ -1,7 +1,8 @@
-use std::{pin::pin, time::Duration};
+use std::{future::IntoFuture, pin::pin, time::Duration};
 
+use chrono::DateTime;
 use futures_util::poll;
-use pgmutex::{Access, Error, GuardState, MutexQuery, TryLocked, Upgrade};
+use pgmutex::{Access, AutoRelease, Error, GuardState, MutexQuery, TryLocked, Upgrade};
 
 use super::must;
 use crate::support::{Database, mutex_id};
@@ -131,6 +132,59 @@ async fn several_are_locked_together() {
     let guards = must(both).await.unwrap();
     assert_eq!(guards.len(), 2);
     assert_eq!(guards[0].id(), &a);
+}
+
+#[tokio::test]
+async fn several_are_tried_together_and_none_is_had_if_one_is_busy() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let (a, b) = (mutex_id("a"), mutex_id("b"));
+    let both = [(&a, Access::Exclusive), (&b, Access::Exclusive)];
+    let held = mutexes.lock(&b).await.unwrap();
+    let TryLocked::Busy(holder) = mutexes.try_lock_all(both).await.unwrap() else {
+        panic!("not busy");
+    };
+    assert_eq!(holder.fencing_token, held.fencing_token());
+    assert_eq!(mutexes.count(&MutexQuery::all()).await.unwrap(), 1);
+    // Not willing to wait is another thing: the time is up at once, as with a single one.
+    let refused = [
+        must(mutexes.lock(&b).wait(Duration::ZERO).into_future())
+            .await
+            .map(drop),
+        must(mutexes.lock_all(both).wait(Duration::ZERO).into_future())
+            .await
+            .map(drop),
+    ];
+    for refused in refused {
+        let Err(Error::Timeout { .. }) = refused else {
+            panic!("{refused:?}");
+        };
+    }
+    held.release().await.unwrap();
+    let guards = mutexes.try_lock_all(both).await.unwrap().guard().unwrap();
+    let ids: Vec<_> = guards.iter().map(|guard| guard.id()).collect();
+    assert_eq!(ids, [&a, &b]);
+}
+
+#[tokio::test]
+async fn several_are_held_under_the_rule_that_was_asked_for() {
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
+    let (a, b) = (mutex_id("a"), mutex_id("b"));
+    let both = [(&a, Access::Exclusive), (&b, Access::shared())];
+    let deadline = DateTime::parse_from_rfc3339("2999-01-01T00:00:00Z").unwrap();
+    let guards = mutexes.lock_all(both).deadline(deadline.to_utc());
+    for guard in must(guards.into_future()).await.unwrap() {
+        let rule = AutoRelease::Deadline(deadline.to_utc());
+        assert_eq!(guard.mutex().auto_release, rule);
+        guard.release().await.unwrap();
+    }
+    let contradictory = mutexes.lock_all(both).auto_release(AutoRelease::Never);
+    let refused = contradictory.timeout(Duration::from_secs(7)).await;
+    assert!(matches!(refused, Err(Error::InvalidRule { .. })));
+    let twice = [both[1], both[0], both[1]];
+    let refused = mutexes.lock_all(twice).await.unwrap_err().to_string();
+    assert_eq!(refused, "ids names tests/step/b twice");
 }
 
 #[tokio::test]

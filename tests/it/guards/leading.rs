@@ -162,6 +162,25 @@ async fn a_task_that_ends_gives_its_output_and_the_mutex_back() {
 }
 
 #[tokio::test]
+async fn a_term_has_a_text_and_an_end_if_that_is_wanted() {
+    let mut court = Court::new().await;
+    let bounded = leader(&court.mutexes)
+        .max_hold(Duration::from_secs(1))
+        .status_data("reminders");
+    let a = lead(bounded, "a", &court.throne, &court.terms);
+    let (_, first) = court.next_term().await;
+    let text = first.guard().mutex().status_data.as_deref();
+    assert_eq!(text, Some("reminders"));
+    let b = court.lead("b");
+    // Nobody resigns, and nothing is taken away.
+    must(first.lost()).await;
+    while court.next_term().await.0 != "b" {}
+    a.abort();
+    b.abort();
+    held(&court.session, 0).await;
+}
+
+#[tokio::test]
 async fn many_who_resign_or_are_given_up_are_never_two() {
     let names = ["a", "b", "c", "d"];
     let mut court = Court::new().await;

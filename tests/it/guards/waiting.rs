@@ -11,7 +11,7 @@ use pgmutex::{Error, Guard, Lock, Mutexes, pool_for_url};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{Process, held, in_line, must};
-use crate::support::{Cut, Database, Proxy, Session, mutex_id};
+use crate::support::{Cut, Database, Proxy, Session, mutex_id, owner};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -224,4 +224,26 @@ async fn a_stopped_process_is_passed_over_and_queues_again() {
     in_line(&session, CROWD).await;
     behind.release().await.unwrap();
     served(&session, CROWD).await;
+}
+
+#[tokio::test]
+async fn one_who_gives_up_does_not_take_another_wait_of_the_same_owner_with_it() {
+    let database = Database::fresh().await;
+    let (mutexes, session) = (database.mutexes().await, database.session().await);
+    let first = lock(&mutexes).await;
+    let (elsewhere, id) = (mutexes.clone(), mutex_id("m"));
+    let patient = tokio::spawn(async move {
+        let capture = elsewhere.capture(&id).owner(owner("me"));
+        capture.wait(LONG).await
+    });
+    in_line(&session, 1).await;
+    let hasty = mutexes.capture(mutex_id("m")).owner(owner("me"));
+    let refused = must(hasty.wait(Duration::ZERO).into_future()).await;
+    assert!(matches!(refused, Err(Error::Timeout { .. })));
+    // Their common place was given up; the one who still waits has it again.
+    in_line(&session, 1).await;
+    first.release().await.unwrap();
+    let captured = must(patient).await.unwrap().unwrap();
+    assert_eq!(captured.owner, owner("me"));
+    in_line(&session, 0).await;
 }

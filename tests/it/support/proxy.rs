@@ -233,7 +233,8 @@ impl MessageReader {
             if self.started && matches!(self.pending[0], b'S' | b'Q') {
                 requests += 1;
             }
-            self.started = true;
+            // The question for TLS, which is nothing but a length and a code, comes before the start.
+            self.started |= length != 8;
             self.pending.drain(..header + length);
         }
     }
