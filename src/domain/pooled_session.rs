@@ -201,7 +201,9 @@ pub(crate) fn check_json(field: &'static str, value: &Value) -> Result<()> {
     let has_nul = |text: &str| text.contains('\0');
     let refused = match value {
         Value::String(text) => has_nul(text),
-        Value::Array(values) => return values.iter().try_for_each(|value| check_json(field, value)),
+        Value::Array(values) => {
+            return values.iter().try_for_each(|value| check_json(field, value));
+        }
         Value::Object(entries) => {
             if !entries.keys().any(|key| has_nul(key)) {
                 return entries

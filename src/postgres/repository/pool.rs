@@ -12,7 +12,9 @@ use super::{
     Repository,
 };
 use crate::{
-    backend::{CapturedAll, CheckedOut, CheckoutRequest, PoolAnswer, PoolCall, PoolRequest, Ticket},
+    backend::{
+        CapturedAll, CheckedOut, CheckoutRequest, PoolAnswer, PoolCall, PoolRequest, Ticket,
+    },
     domain::{
         Error, FencingToken, PoolIndex, PoolStatistics, PooledSession, Result, SessionFilter,
     },
