@@ -2656,7 +2656,15 @@ AS $function$
 begin
     return exists (select from pool_session p where p.collection = pool_could_give.collection and p.is_ready)
         or exists (select from pool_session p
-                   where p.collection = pool_could_give.collection and p.active and not p.is_ready and p.due_at <= clock_timestamp());
+                   where p.collection = pool_could_give.collection and p.active and not p.is_ready and p.due_at <= clock_timestamp())
+        -- As take_session does: nobody says when the session of a worker ends.
+        or exists (select from (select h.auto_release_rule, h.auto_release_config, h.expires_at from pool_session p
+                                join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text
+                                           and h.fencing_token = p.fencing_token
+                                where p.collection = pool_could_give.collection and p.fencing_token is not null and p.active
+                                  and p.next_use <= clock_timestamp() and h.auto_release_rule = 'connection'
+                                limit 1000) h
+                   where hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()));
 end
 $function$
 
