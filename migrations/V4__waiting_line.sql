@@ -154,6 +154,9 @@ declare
     one_is_exclusive boolean;
     blocker  text;
 begin
+    if could_be_captured.mutex_group = 'pgmutex.pool' then
+        return pool_could_give(could_be_captured.mutex_mode);
+    end if;
     select count(*), min(h.permits), coalesce(bool_or(h.permit = 0), false) into holders, strictest, one_is_exclusive from hold h
     where h.mutex_group = could_be_captured.mutex_group and h.mutex_mode = could_be_captured.mutex_mode
       and h.mutex_id = could_be_captured.mutex_id
@@ -411,7 +414,14 @@ begin
                   union all
                   select i.blocker_ends_at, i.blocker_rule
                   from hold_in_the_way(line.mutex_group, line.mutex_mode, line.mutex_id, head.owner_session, head.access, false) i
-                  where is_path(line.mutex_id)) h)
+                  where is_path(line.mutex_id)
+                  union all
+                  -- A session of a pool, when its time has come; or the lease of one, whose holder may be gone.
+                  (select p.due_at, case when p.fencing_token is not null then 'connection' end
+                   from pool_session p
+                   where line.mutex_group = 'pgmutex.pool' and p.collection = line.mutex_mode and p.active and not p.is_ready
+                   order by p.due_at
+                   limit 1)) h)
     from (select distinct w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.listener = look_at_lines.listener) line
     cross join lateral (select w.ticket, w.listener, w.access, w.permits, w.owner_session, w.lock_parents, w.lock_children
                         from mutex_waiter w

@@ -10,6 +10,7 @@ mod domain;
 mod guard;
 mod mutexes;
 mod observe;
+mod pool;
 mod postgres;
 #[cfg(all(unix, feature = "private-server"))]
 pub mod private_server;
@@ -28,8 +29,9 @@ pub use backend::{
 pub use current_owner::{current_owner, with_owner};
 pub use domain::{
     Access, AutoRelease, AutoReleaseRule, CaptureOutcome, Captured, Error, Evicted, FencingToken,
-    ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition, Reach,
-    Released, Result, Waiter, WaiterQuery, Wish,
+    ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition, Period,
+    PoolIndex, PoolStatistics, PooledSession, Reach, Released, Result, SessionFilter, Waiter,
+    WaiterQuery, Wish,
 };
 pub use guard::{
     AtOnce, Guard, GuardParts, GuardState, Leader, Leadership, Lock, LockAll, TryLock, TryLockAll,
@@ -39,6 +41,7 @@ pub use mutexes::{
     Capture, CaptureAll, CaptureEach, ForceRelease, InTransaction, Mutexes, MutexesBuilder,
     Refresh, Release, ReleaseEach, Tree, TreePath,
 };
+pub use pool::{CheckedOutSession, Checkout, GetSession, SessionPool, SessionUpdate};
 pub use postgres::{
     MigrationReport, PostgresBackend, PostgresSettings, Repository, SchemaName, SchemaStatus,
     TransactionBackend, embedded_migrations, pool_for_url, run_migrations,

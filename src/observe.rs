@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{CaptureOutcome, Captured, Error};
+use crate::domain::{CaptureOutcome, Captured, Error, PoolStatistics};
 
 /// A capture succeeded, after this wait.
 pub(crate) fn captured(captured: &Captured, waited: Duration) {
@@ -153,4 +153,25 @@ mod tests {
             assert!(readme.contains(&format!("`{name}`")), "{name}");
         }
     }
+}
+
+/// Someone has asked how pools stand.
+pub(crate) fn pools(statistics: &[PoolStatistics]) {
+    #[cfg(feature = "metrics")]
+    for pool in statistics {
+        for (state, count) in [
+            ("ready", pool.ready),
+            ("in_use", pool.in_use),
+            ("locked", pool.locked),
+            ("blocked", pool.blocked),
+            ("inactive", pool.inactive),
+        ] {
+            let collection = pool.collection.clone();
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is read by people")]
+            metrics::gauge!("pgmutex_pool_sessions", "collection" => collection, "state" => state)
+                .set(count as f64);
+        }
+    }
+    #[cfg(not(feature = "metrics"))]
+    let _ = statistics;
 }

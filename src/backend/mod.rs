@@ -1,6 +1,7 @@
 //! The seam between the verbs and where mutexes are kept.
 
 mod attachment;
+mod pool;
 mod request;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
@@ -8,6 +9,9 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use chrono::{DateTime, Utc};
 
 pub use attachment::{Attachment, TrustWindow};
+pub(crate) use pool::{
+    CheckedOut, CheckoutRequest, PoolAnswer, PoolCall, PoolRequest, SessionStore,
+};
 pub use request::{
     CaptureAllRequest, CaptureRequest, CapturedAll, ForceReleaseRequest, HoldToKeep, NotKept,
     Observed, RefreshRequest, ReleaseRequest, ReleasedEach, StateRequest, Ticket,

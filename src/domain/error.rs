@@ -40,6 +40,24 @@ pub enum Error {
         holder: Option<Box<Mutex>>,
     },
 
+    /// No session of a pool can be taken now: all are in use, locked or inactive, or there is none.
+    #[error("no session of pool {collection:?} is available{}", after(.waited))]
+    NoneAvailable {
+        /// The pool.
+        collection: String,
+        /// How long this call has waited for one.
+        waited: Duration,
+    },
+
+    /// There is no such session in this pool. Nothing was changed.
+    #[error("there is no session {id} in pool {collection:?}, or another lease has it by now")]
+    UnknownSession {
+        /// The pool.
+        collection: String,
+        /// The session's number.
+        id: i64,
+    },
+
     /// Waiting could never end: whoever holds the mutex waits, directly or through others, for the
     /// one who asks. Nobody has joined a line.
     #[error("{circle}; release what you hold and begin again, or lock all of them at once")]
@@ -246,6 +264,13 @@ pub enum Error {
         /// What is wrong with the answer.
         reason: String,
     },
+}
+
+fn after(waited: &Duration) -> String {
+    match waited.is_zero() {
+        true => String::new(),
+        false => format!(", after {:.1} s of waiting", waited.as_secs_f64()),
+    }
 }
 
 /// To the second: enough for people.

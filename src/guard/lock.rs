@@ -146,6 +146,12 @@ impl<W> Lock<W> {
         self
     }
 
+    /// The same, waiting as it is told here.
+    pub(crate) fn waiting(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
     async fn acquire(self) -> Result<Guard> {
         self.settings.check()?;
         self.wish.access.check()?;

@@ -26,7 +26,7 @@ pub use tree::{Tree, TreePath};
 
 use crate::rules::{MadeWay, Rules};
 use crate::{
-    backend::{CaptureRequest, MutexBackend, ReleasedEach, StateRequest},
+    backend::{CaptureRequest, MutexBackend, ReleasedEach, SessionStore, StateRequest},
     current_owner::current_owner,
     domain::{
         Access, Error, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, Result, Waiter,
@@ -560,6 +560,12 @@ impl Mutexes {
             ..wish.into()
         };
         Lock::new(self.ward(&wish.id), wish)
+    }
+
+    /// Where pools of sessions are kept, and what their leases need.
+    pub(crate) fn pools(&self) -> Option<(Arc<dyn SessionStore>, Arc<Ward>)> {
+        let store = self.parts.postgres.clone()?;
+        Some((Arc::new(store), Arc::clone(self.parts.routes.ward(""))))
     }
 
     fn backend(&self, id: &MutexId) -> &dyn MutexBackend {

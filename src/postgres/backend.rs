@@ -24,9 +24,10 @@ use super::{
 };
 use crate::{
     backend::{
-        Attachment, BackendFuture, CaptureAllRequest, CaptureRequest, CapturedAll,
-        ForceReleaseRequest, HoldToKeep, MutexBackend, NotKept, Observed, RefreshRequest,
-        ReleaseRequest, ReleasedEach, StateRequest, Ticket,
+        Attachment, BackendFuture, CaptureAllRequest, CaptureRequest, CapturedAll, CheckedOut,
+        CheckoutRequest, ForceReleaseRequest, HoldToKeep, MutexBackend, NotKept, Observed,
+        PoolAnswer, PoolRequest, RefreshRequest, ReleaseRequest, ReleasedEach, SessionStore,
+        StateRequest, Ticket,
     },
     background::Background,
     domain::{
@@ -456,5 +457,22 @@ impl MutexBackend for PostgresBackend {
 
     fn attach(&self) -> BackendFuture<'_, Attachment> {
         Box::pin(async { Ok(self.waiting.session().await?.attachment()) })
+    }
+}
+
+impl SessionStore for PostgresBackend {
+    fn pool<'a>(&'a self, request: &'a PoolRequest) -> BackendFuture<'a, PoolAnswer> {
+        Box::pin(self.call(AboutPool(request)))
+    }
+
+    fn checkout<'a>(&'a self, request: &'a CheckoutRequest) -> BackendFuture<'a, CheckedOut> {
+        Box::pin(async move {
+            let listener = match request.wait {
+                true => Some(self.waiting.listener().await),
+                false => None,
+            };
+            let listener = listener.as_ref().map(|listener| listener.number);
+            self.call(Checkout { request, listener }).await
+        })
     }
 }

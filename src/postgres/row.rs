@@ -11,7 +11,8 @@ use tokio_postgres::{
 };
 
 use crate::domain::{
-    Access, AutoRelease, Evicted, FencingToken, Mutex, MutexId, MutexOwner, Reach, Waiter,
+    Access, AutoRelease, Evicted, FencingToken, Mutex, MutexId, MutexOwner, PooledSession, Reach,
+    Waiter,
 };
 
 /// A timestamp of the server's, which reaches further than [`DateTime`]: `infinity` and what lies
@@ -133,6 +134,59 @@ pub(super) fn waiter(row: &Row) -> Result<Waiter, Unreadable> {
     })
 }
 
+/// The columns of an answer about a session of a pool, in the order in which [`session`] reads them.
+pub(super) const SESSION_COLUMNS: [&str; SESSION_WIDTH] = [
+    "outcome",
+    "collection",
+    "id",
+    "payload::text",
+    "active",
+    "next_use",
+    "last_use",
+    "use_count",
+    "success_count",
+    "created_at",
+    "updated_at",
+];
+
+/// How many they are.
+pub(super) const SESSION_WIDTH: usize = 11;
+
+/// Reads a session and the text of its payload; `None` if the answer is about none.
+pub(super) fn session(
+    row: &Row,
+    from: usize,
+) -> Result<Option<(PooledSession<()>, String)>, Unreadable> {
+    let (Some(id), Some(payload)) = (
+        row.try_get::<_, Option<i64>>(from + 2)?,
+        row.try_get::<_, Option<String>>(from + 3)?,
+    ) else {
+        return Ok(None);
+    };
+    let moment = |column: usize| -> Result<Option<DateTime<Utc>>, Unreadable> {
+        let time: Option<ServerTime> = row.try_get(column)?;
+        Ok(time
+            .map(|time| time.0)
+            .filter(|time| *time > DateTime::<Utc>::MIN_UTC))
+    };
+    let count = |column: usize| -> Result<u64, Unreadable> {
+        Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0))
+    };
+    let session = PooledSession {
+        collection: row.try_get(from + 1)?,
+        id,
+        payload: (),
+        active: row.try_get(from + 4)?,
+        next_use: moment(from + 5)?,
+        last_use: moment(from + 6)?,
+        use_count: count(from + 7)?,
+        success_count: count(from + 8)?,
+        created_at: time(row, from + 9)?,
+        updated_at: time(row, from + 10)?,
+    };
+    Ok(Some((session, payload)))
+}
+
 /// An answer of type `hold_outcome`, as [`Outcome::columns`] selects it.
 pub(super) struct Outcome {
     pub(super) word: String,
@@ -141,6 +195,11 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// Where the time of the answer stands, where the ticket, and where what follows begins.
+    pub(super) const OBSERVED_AT: usize = 1 + HOLD_WIDTH;
+    pub(super) const TICKET: usize = 5 + HOLD_WIDTH;
+    pub(super) const WIDTH: usize = 6 + HOLD_WIDTH;
+
     pub(super) fn columns() -> String {
         format!(
             "outcome, {HOLD_COLUMNS}, observed_at, evicted_owner_session, evicted_owner_name, evicted_fencing_token, ticket"
@@ -150,7 +209,7 @@ impl Outcome {
     pub(super) fn read(row: Row) -> Result<Self, Unreadable> {
         Ok(Self {
             word: row.try_get(0)?,
-            observed_at: time(&row, 1 + HOLD_WIDTH)?,
+            observed_at: time(&row, Self::OBSERVED_AT)?,
             row,
         })
     }
@@ -162,7 +221,7 @@ impl Outcome {
 
     /// The place in line of the asker.
     pub(super) fn ticket(&self) -> Result<Option<i64>, Unreadable> {
-        self.row.try_get(5 + HOLD_WIDTH)
+        self.row.try_get(Self::TICKET)
     }
 
     /// The hold that made way.

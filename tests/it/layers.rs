@@ -8,7 +8,7 @@ use std::{
 
 /// The layers, lowest first. A file imports from its own layer and from those named with it, from
 /// no other.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("background", &[]),
     ("observe", &["domain"]),
@@ -51,6 +51,10 @@ const LAYERS: [(&str, &[&str]); 16] = [
     (
         "semaphore_service",
         &["domain", "guard", "mutexes", "random"],
+    ),
+    (
+        "pool",
+        &["domain", "backend", "guard", "mutexes", "observe", "random"],
     ),
     ("private_server", &[]),
     (

@@ -23,6 +23,7 @@ mod layers;
 mod listing;
 mod migrations;
 mod owners;
+mod pools;
 mod private_server;
 mod schema;
 mod semaphore_service;

@@ -2,6 +2,7 @@
 //! a transaction begun for it or in the caller's, once or again.
 
 mod one;
+mod pool;
 mod several;
 mod waiting;
 
@@ -10,6 +11,7 @@ use std::future::Future;
 use tokio_postgres::GenericClient;
 
 pub(super) use one::*;
+pub(super) use pool::*;
 pub(super) use several::*;
 pub(super) use waiting::*;
 

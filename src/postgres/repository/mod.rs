@@ -1,4 +1,5 @@
 mod one;
+mod pool;
 mod several;
 mod waiting;
 
@@ -49,6 +50,7 @@ struct Statements {
     keep: String,
     attach_session: String,
     look_at_lines: String,
+    pool_checkout: String,
 }
 
 impl Repository {
@@ -104,6 +106,7 @@ impl Repository {
                 "select ticket, is_my_turn, extract(epoch from look_again_in)::float8 from {in_schema}.look_at_lines({})",
                 arguments(3)
             ),
+            pool_checkout: Self::checkout_statement(&in_schema.to_string()),
             schema,
         };
         Self {

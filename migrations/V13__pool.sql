@@ -1,0 +1,786 @@
+-- What workers do with a pool's sessions.
+
+-- Taking one ------------------------------------------------------------------------------------------------------------------
+
+-- The row of the session is locked by the caller. A lease that is over makes way, like any hold that is over.
+create function look_at_lease(collection text, id bigint, fencing_token bigint) returns void
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+declare
+    now_is  timestamptz := clock_timestamp();
+    again   timestamptz;
+    rule    text;
+    config  text;
+    ends_at timestamptz;
+begin
+    if look_at_lease.fencing_token is not null then
+        select h.auto_release_rule, h.auto_release_config, h.expires_at into rule, config, ends_at from hold h
+        where h.mutex_group = 'pgmutex.pool' and h.mutex_mode = look_at_lease.collection and h.mutex_id = look_at_lease.id::text
+          and h.fencing_token = look_at_lease.fencing_token;
+        if found and hold_is_over(rule, config, ends_at, now_is) then
+            perform 1 from hold h
+            where h.mutex_group = 'pgmutex.pool' and h.mutex_mode = look_at_lease.collection and h.mutex_id = look_at_lease.id::text
+              and h.fencing_token = look_at_lease.fencing_token
+              and hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is)
+            for update skip locked;
+            if found then
+                -- Its trigger gives the session back.
+                delete from hold h
+                where h.mutex_group = 'pgmutex.pool' and h.mutex_mode = look_at_lease.collection and h.mutex_id = look_at_lease.id::text
+                  and h.fencing_token = look_at_lease.fencing_token;
+                return;
+            end if;
+            again := now_is + interval '1 second';  -- behind its fence, or being refreshed
+        elsif found then
+            again := least(ends_at, case when rule = 'connection' then now_is + interval '15 seconds' else 'infinity' end);
+        end if;
+    end if;
+    update pool_session p
+    set look_at_lease = again, fencing_token = case when again is not null then p.fencing_token end
+    where p.collection = look_at_lease.collection and p.id = look_at_lease.id;
+end
+$$;
+comment on function look_at_lease(text, bigint, bigint) is 'Says of a session that is due whether it can be taken now, and if not, when to look again.';
+
+-- Waits for nobody: what others have locked at the moment is theirs.
+create function take_session(collection text, condition text) returns bigint
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+declare
+    due    record;
+    taken  bigint;
+    looked boolean := false;
+begin
+    -- In bounded steps: if more have become due since the last look, the rest counts from the next one on.
+    for due in
+        select p.id, p.fencing_token from pool_session p
+        where p.collection = take_session.collection and p.active and not p.is_ready and p.due_at <= clock_timestamp()
+        order by p.due_at
+        limit 1000
+        for update skip locked
+    loop
+        perform look_at_lease(take_session.collection, due.id, due.fencing_token);
+    end loop;
+    loop
+        if take_session.condition = 'true' then
+            select p.id into taken from pool_session p
+            where p.collection = take_session.collection and p.is_ready
+            order by p.last_use nulls first, p.id
+            limit 1
+            for update skip locked;
+        else
+            execute format('select p.id from pool_session p where p.collection = $1 and p.is_ready and (%s) '
+                           'order by p.last_use nulls first, p.id limit 1 for update skip locked', take_session.condition)
+            into taken using take_session.collection;
+        end if;
+        exit when taken is not null or looked;
+        -- Nobody says when the session of a worker ends. Before none is given, its leases are looked at.
+        for due in
+            select p.id, p.fencing_token from pool_session p
+            join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text
+                       and h.fencing_token = p.fencing_token
+            where p.collection = take_session.collection and p.fencing_token is not null and p.active
+              and p.next_use <= clock_timestamp() and h.auto_release_rule = 'connection'
+            limit 1000
+            for update of p skip locked
+        loop
+            perform look_at_lease(take_session.collection, due.id, due.fencing_token);
+        end loop;
+        looked := true;
+    end loop;
+    return taken;
+end
+$$;
+comment on function take_session(text, text) is
+    'Locks the row of the session that comes next: never used, or unused for longest, of those that can be taken. Null if there is none.';
+
+create function session_answer(outcome text, collection text, id bigint) returns pool_outcome
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    answer pool_outcome;
+begin
+    select session_answer.outcome, p.collection, p.id, p.payload, p.active, p.next_use, p.last_use, p.use_count, p.success_count,
+           p.created_at, p.updated_at, p.fencing_token, clock_timestamp()
+    into answer from pool_session p
+    where p.collection = session_answer.collection and p.id = session_answer.id;
+    if not found then
+        answer.outcome := session_answer.outcome;
+        answer.collection := session_answer.collection;
+        answer.observed_at := clock_timestamp();
+    end if;
+    return answer;
+end
+$$;
+comment on function session_answer(text, text, bigint) is 'A session as an answer.';
+
+create function be_durable() returns void
+language plpgsql volatile parallel unsafe
+as $$
+begin
+    if current_setting('synchronous_commit') not in ('on', 'remote_apply') then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
+end
+$$;
+comment on function be_durable() is 'What is acknowledged must survive a crash, whatever this role''s default.';
+
+create function pool_get_session(
+    collection     text,
+    count_use      bigint default 1,
+    next_use_delay interval default '3 seconds',
+    request_id     text default null,
+    filter         jsonb default '[]'
+) returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    condition text;
+    taken     bigint;
+    now_is    timestamptz;
+begin
+    perform check_pool(pool_get_session.collection);
+    perform check_period('next_use_delay', pool_get_session.next_use_delay);
+    perform check_text('request_id', pool_get_session.request_id, 400);
+    if coalesce(pool_get_session.count_use, -1) < 0 then
+        perform refuse_input('count_use must be 0 or more');
+    end if;
+    condition := pool_condition(pool_get_session.filter);
+    if pool_get_session.request_id is not null then
+        -- Two of the same request must not both take one.
+        perform pg_advisory_xact_lock(mutex_key('pgmutex.pool', pool_get_session.collection, 'request ' || pool_get_session.request_id));
+        select p.id into taken from pool_session p
+        where p.collection = pool_get_session.collection and p.request_id = pool_get_session.request_id;
+        if found then
+            return session_answer('captured', pool_get_session.collection, taken);
+        end if;
+    end if;
+    -- Whoever waits in line came before.
+    if exists (select from mutex_waiter w
+               where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_get_session.collection
+                 and w.mutex_id = pool_line(pool_get_session.filter) and not waiter_is_gone(w.listener, w.seen_at)) then
+        return session_answer('none', pool_get_session.collection, null);
+    end if;
+    taken := take_session(pool_get_session.collection, condition);
+    if taken is null then
+        return session_answer('none', pool_get_session.collection, null);
+    end if;
+    now_is := clock_timestamp();
+    update pool_session p
+    set last_use = now_is, next_use = now_is + coalesce(pool_get_session.next_use_delay, interval '3 seconds'), is_blocked = false,
+        use_count = p.use_count + pool_get_session.count_use, request_id = pool_get_session.request_id
+    where p.collection = pool_get_session.collection and p.id = taken;
+    perform be_durable();
+    return session_answer('captured', pool_get_session.collection, taken);
+end
+$$;
+comment on function pool_get_session(text, bigint, interval, text, jsonb) is
+    'Takes the session that is active, not locked, not leased, and was used longest ago (never used ones first); it is locked for '
+    'next_use_delay. Outcome captured, or none. Asking again with the same request_id gives the same session, until it is taken again.';
+
+-- A line for each filter: one who waits for what is not there must not hold up one for whom there is something.
+create function pool_line(filter jsonb) returns text
+language sql immutable parallel safe
+as $$ select case when coalesce(filter, '[]') = '[]' then '' else 'filter ' || md5(filter::text) end $$;
+comment on function pool_line(jsonb) is 'The line, among those of a pool, in which those wait who want what this filter lets through.';
+
+create function wake_pool(collection text) returns void
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+declare
+    line text;
+begin
+    for line in
+        select distinct w.mutex_id from mutex_waiter w
+        where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = wake_pool.collection
+        order by 1
+    loop
+        perform wake_line('pgmutex.pool', wake_pool.collection, line);
+    end loop;
+end
+$$;
+comment on function wake_pool(text) is 'Tells the first in each line of a pool to ask again, if there is a session to be had.';
+
+create function pool_could_give(collection text) returns boolean
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+begin
+    return exists (select from pool_session p where p.collection = pool_could_give.collection and p.is_ready)
+        or exists (select from pool_session p
+                   where p.collection = pool_could_give.collection and p.active and not p.is_ready and p.due_at <= clock_timestamp())
+        -- As take_session does: nobody says when the session of a worker ends.
+        or exists (select from (select h.auto_release_rule, h.auto_release_config, h.expires_at from pool_session p
+                                join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text
+                                           and h.fencing_token = p.fencing_token
+                                where p.collection = pool_could_give.collection and p.fencing_token is not null and p.active
+                                  and p.next_use <= clock_timestamp() and h.auto_release_rule = 'connection'
+                                limit 1000) h
+                   where hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()));
+end
+$$;
+comment on function pool_could_give(text) is 'Whether it is worth asking a pool for a session.';
+
+create function pool_checkout(
+    collection          text,
+    owner_session       text,
+    owner_host          text default '',
+    owner_id            text default '',
+    owner_login         text default '',
+    owner_name          text default '',
+    auto_release_rule   text default 'timeout',
+    auto_release_config text default '300',
+    status_data         text default null,
+    count_use           bigint default 1,
+    next_use_delay      interval default '3 seconds',
+    filter              jsonb default '[]',
+    wait                boolean default false,
+    listener            bigint default null,
+    while_holding       bigint[] default null,
+    out lease           hold_outcome,
+    out session         pool_outcome
+)
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    condition  text;
+    line       text := pool_line(pool_checkout.filter);
+    taken      bigint;
+    own_ticket bigint;
+    ahead      bigint;
+    now_is     timestamptz;
+    another    record;
+    is_behind  boolean := false;
+begin
+    perform check_pool(pool_checkout.collection);
+    if coalesce(pool_checkout.owner_session, '') = '' then
+        perform refuse_input('owner_session is empty: it says who holds the session');
+    end if;
+    perform check_rule(coalesce(pool_checkout.auto_release_rule, ''), pool_checkout.auto_release_config);
+    perform check_period('next_use_delay', pool_checkout.next_use_delay);
+    if coalesce(pool_checkout.count_use, -1) < 0 then
+        perform refuse_input('count_use must be 0 or more');
+    end if;
+    perform check_text('owner_session', pool_checkout.owner_session, 400);
+    perform check_text('owner_host', pool_checkout.owner_host, 1600);
+    perform check_text('owner_id', pool_checkout.owner_id, 400);
+    perform check_text('owner_login', pool_checkout.owner_login, 400);
+    perform check_text('owner_name', pool_checkout.owner_name, 400);
+    perform check_text('status_data', pool_checkout.status_data, 65536);
+    condition := pool_condition(pool_checkout.filter);
+
+    -- The owner session is the request: the same one gets the same session.
+    perform pg_advisory_xact_lock(mutex_key('pgmutex.pool', pool_checkout.collection, 'request ' || pool_checkout.owner_session));
+    select p.id into taken from pool_session p
+    where p.collection = pool_checkout.collection and p.request_id = pool_checkout.owner_session;
+    if found then
+        update hold h
+        set captured_since = clock_timestamp()
+        where h.mutex_group = 'pgmutex.pool' and h.mutex_mode = pool_checkout.collection and h.mutex_id = taken::text
+          and h.owner_session = pool_checkout.owner_session
+          and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+        returning 'refreshed', h.*, h.captured_since, null, null, null, null
+        into lease;
+        if found then
+            session := session_answer('refreshed', pool_checkout.collection, taken);
+            perform be_durable();
+            return;
+        end if;
+        -- It had one, and has lost it. Another may be taking that one at this moment.
+        update pool_session p set request_id = null
+        where p.collection = pool_checkout.collection and p.id = taken and p.request_id = pool_checkout.owner_session;
+        taken := null;
+    end if;
+
+    if exists (select from mutex_waiter w
+               where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_checkout.collection and w.mutex_id = line) then
+        is_behind := true;
+    else
+        taken := take_session(pool_checkout.collection, condition);
+    end if;
+    if taken is null and (pool_checkout.wait or is_behind) then
+        -- Behind this lock a session that comes back is seen, or finds who waits for it.
+        perform pg_advisory_xact_lock(mutex_key('pgmutex.pool', pool_checkout.collection, ''));
+        select w.ticket into own_ticket from mutex_waiter w
+        where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_checkout.collection and w.mutex_id = line
+          and w.owner_session = pool_checkout.owner_session;
+        ahead := first_in_line('pgmutex.pool', pool_checkout.collection, line, own_ticket);
+        if ahead is null then
+            taken := take_session(pool_checkout.collection, condition);
+        end if;
+        if taken is null and pool_checkout.wait then
+            own_ticket := join_line('pgmutex.pool', pool_checkout.collection, line, null, 'exclusive', null,
+                                    pool_checkout.owner_session, pool_checkout.owner_host, pool_checkout.owner_id,
+                                    pool_checkout.owner_login, pool_checkout.owner_name, pool_checkout.while_holding,
+                                    pool_checkout.listener, false, false);
+            session := session_answer('queued', pool_checkout.collection, null);
+            lease.outcome := 'queued';
+            lease.ticket := own_ticket;
+        end if;
+    end if;
+    if taken is null then
+        if session.outcome is null then
+            session := session_answer('none', pool_checkout.collection, null);
+            lease.outcome := 'none';
+        end if;
+        lease.mutex_group := 'pgmutex.pool';
+        lease.mutex_mode := pool_checkout.collection;
+        lease.mutex_id := line;
+        lease.observed_at := session.observed_at;
+        return;
+    end if;
+
+    now_is := clock_timestamp();
+    insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
+                      owner_session, owner_host, owner_id, owner_login, owner_name,
+                      auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
+                      lock_parents, lock_children)
+    values ('pgmutex.pool', pool_checkout.collection, taken::text, 0, null,
+            pool_checkout.owner_session, coalesce(pool_checkout.owner_host, ''), coalesce(pool_checkout.owner_id, ''),
+            coalesce(pool_checkout.owner_login, ''), coalesce(pool_checkout.owner_name, ''),
+            coalesce(pool_checkout.auto_release_rule, ''), coalesce(pool_checkout.auto_release_config, ''),
+            now_is, pool_checkout.status_data, draw_fencing_token(), now_is, false, false)
+    on conflict do nothing
+    returning 'captured', hold.*, now_is, null, null, null, null
+    into lease;
+    if not found then
+        -- Somebody has made the row forget its lease. The session is that hold's still; this call asks for another.
+        update pool_session p set fencing_token = h.fencing_token, look_at_lease = now_is
+        from hold h
+        where p.collection = pool_checkout.collection and p.id = taken
+          and h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text;
+        select c.* into another
+        from pool_checkout(pool_checkout.collection, pool_checkout.owner_session, pool_checkout.owner_host, pool_checkout.owner_id,
+                           pool_checkout.owner_login, pool_checkout.owner_name, pool_checkout.auto_release_rule,
+                           pool_checkout.auto_release_config, pool_checkout.status_data, pool_checkout.count_use,
+                           pool_checkout.next_use_delay, pool_checkout.filter, pool_checkout.wait, pool_checkout.listener,
+                           pool_checkout.while_holding) c;
+        lease := another.lease;
+        session := another.session;
+        return;
+    end if;
+    update pool_session p
+    set last_use = now_is, next_use = now_is + coalesce(pool_checkout.next_use_delay, interval '3 seconds'), is_blocked = false,
+        use_count = p.use_count + pool_checkout.count_use, request_id = pool_checkout.owner_session,
+        fencing_token = lease.fencing_token,
+        look_at_lease = least(lease.expires_at, case when lease.auto_release_rule = 'connection' then now_is + interval '15 seconds'
+                                                     else 'infinity' end)
+    where p.collection = pool_checkout.collection and p.id = taken;
+    if own_ticket is not null then
+        delete from mutex_waiter w
+        where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_checkout.collection and w.mutex_id = line and w.ticket = own_ticket;
+        perform wake_pool(pool_checkout.collection);
+    end if;
+    perform be_durable();
+    session := session_answer('captured', pool_checkout.collection, taken);
+end
+$$;
+comment on function pool_checkout(text, text, text, text, text, text, text, text, text, bigint, interval, jsonb, boolean, bigint, bigint[]) is
+    'Takes a session as pool_get_session does, and leases it: it stays with its owner until it is released (release of the mutex in lease), or '
+    'until the rule ends the hold. lease.outcome is captured, refreshed (the same owner_session has one already), none, or with '
+    'wait => true queued: ask again as with capture.';
+
+-- What becomes of one -----------------------------------------------------------------------------------------------------------
+
+create function pool_success(
+    collection text, id bigint, count_success bigint default 1, next_use_delay interval default null, fencing_token bigint default null
+) returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+begin
+    perform check_pool(pool_success.collection);
+    perform check_period('next_use_delay', pool_success.next_use_delay);
+    if coalesce(pool_success.count_success, -1) < 0 then
+        perform refuse_input('count_success must be 0 or more');
+    end if;
+    update pool_session p
+    set success_count = p.success_count + pool_success.count_success,
+        next_use = coalesce(clock_timestamp() + pool_success.next_use_delay, p.next_use)
+    where p.collection = pool_success.collection and p.id = pool_success.id
+      and (pool_success.fencing_token is null or p.fencing_token = pool_success.fencing_token);
+    return session_answer(case when found then 'updated' else 'not_found' end, pool_success.collection, pool_success.id);
+end
+$$;
+comment on function pool_success(text, bigint, bigint, interval, bigint) is
+    'Counts a success, and with next_use_delay locks the session for that long from now. Outcome updated or not_found. With '
+    'fencing_token only while that lease has it.';
+
+create function lock_session(collection text, id bigint, period interval, fencing_token bigint, is_blocked boolean) returns boolean
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+begin
+    perform check_pool(lock_session.collection);
+    perform check_period('period', lock_session.period);
+    if lock_session.period is null then
+        perform refuse_input('period must not be null');
+    end if;
+    update pool_session p
+    set next_use = clock_timestamp() + lock_session.period, is_blocked = lock_session.is_blocked
+    where p.collection = lock_session.collection and p.id = lock_session.id
+      and (lock_session.fencing_token is null or p.fencing_token = lock_session.fencing_token);
+    return found;
+end
+$$;
+comment on function lock_session(text, bigint, interval, bigint, boolean) is 'Used by pool_lock and pool_block; not called directly.';
+
+create function pool_lock(collection text, id bigint, period interval default '10 minutes', fencing_token bigint default null) returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+begin
+    return session_answer(
+        case when lock_session(pool_lock.collection, pool_lock.id, pool_lock.period, pool_lock.fencing_token, false)
+             then 'updated' else 'not_found' end, pool_lock.collection, pool_lock.id);
+end
+$$;
+comment on function pool_lock(text, bigint, interval, bigint) is
+    'Keeps a session from being used for a while. Outcome updated or not_found. With fencing_token only while that lease has it.';
+
+create function pool_block(collection text, id bigint, period interval default '1 day', fencing_token bigint default null) returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+begin
+    return session_answer(
+        case when lock_session(pool_block.collection, pool_block.id, pool_block.period, pool_block.fencing_token, true)
+             then 'updated' else 'not_found' end, pool_block.collection, pool_block.id);
+end
+$$;
+comment on function pool_block(text, bigint, interval, bigint) is
+    'As pool_lock, for long: statistics count it as blocked.';
+
+create function activate_session(collection text, id bigint, active boolean) returns pool_outcome
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+begin
+    perform check_pool(activate_session.collection);
+    if activate_session.active then
+        perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', activate_session.collection, ''));
+    end if;
+    update pool_session p set active = activate_session.active
+    where p.collection = activate_session.collection and p.id = activate_session.id;
+    if found and activate_session.active then
+        perform wake_pool(activate_session.collection);
+    end if;
+    return session_answer(case when found then 'updated' else 'not_found' end, activate_session.collection, activate_session.id);
+end
+$$;
+comment on function activate_session(text, bigint, boolean) is 'Used by pool_inactive and pool_activate; not called directly.';
+
+create function pool_inactive(collection text, id bigint) returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$ begin return activate_session(pool_inactive.collection, pool_inactive.id, false); end $$;
+comment on function pool_inactive(text, bigint) is 'Takes a session out of use until somebody activates it. Outcome updated or not_found.';
+
+create function pool_activate(collection text, id bigint) returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$ begin return activate_session(pool_activate.collection, pool_activate.id, true); end $$;
+comment on function pool_activate(text, bigint) is 'Puts a session into use again. Outcome updated or not_found.';
+
+-- The documents -----------------------------------------------------------------------------------------------------------------
+
+create function pool_add(collection text, payload jsonb) returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    added bigint;
+begin
+    perform check_pool(pool_add.collection);
+    perform check_payload(pool_add.payload);
+    perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', pool_add.collection, ''));
+    insert into pool_session (collection, payload) values (pool_add.collection, pool_add.payload) returning id into added;
+    perform wake_pool(pool_add.collection);
+    return session_answer('added', pool_add.collection, added);
+end
+$$;
+comment on function pool_add(text, jsonb) is 'Adds a session to a pool, ready to be used. Outcome added.';
+
+create function change_session(collection text, id bigint, payload jsonb, unset_payload text[]) returns pool_outcome
+language plpgsql volatile parallel unsafe
+set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    changed jsonb;
+begin
+    select p.payload into changed from pool_session p
+    where p.collection = change_session.collection and p.id = change_session.id for no key update;
+    if not found then
+        return session_answer('not_found', change_session.collection, null);
+    end if;
+    changed := updated_document(changed, coalesce(change_session.payload, '{}'), coalesce(change_session.unset_payload, '{}'));
+    perform check_payload(changed);
+    update pool_session p set payload = changed
+    where p.collection = change_session.collection and p.id = change_session.id;
+    return session_answer('updated', change_session.collection, change_session.id);
+end
+$$;
+comment on function change_session(text, bigint, jsonb, text[]) is 'Used by pool_update and its like; not called directly.';
+
+create function pool_update(collection text, id bigint, payload jsonb, unset_payload text[] default '{}') returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+begin
+    perform check_pool(pool_update.collection);
+    return change_session(pool_update.collection, pool_update.id, pool_update.payload, pool_update.unset_payload);
+end
+$$;
+comment on function pool_update(text, bigint, jsonb, text[]) is
+    'Sets the values at dotted paths of a session''s payload ({"session.phone": "…"}) and takes those at others away; everything beside them '
+    'stays. Outcome updated or not_found.';
+
+create function pool_delete(collection text, id bigint) returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+    answer pool_outcome;
+begin
+    perform check_pool(pool_delete.collection);
+    answer := session_answer('deleted', pool_delete.collection, pool_delete.id);
+    delete from pool_session p where p.collection = pool_delete.collection and p.id = pool_delete.id;
+    if not found then
+        answer := session_answer('not_found', pool_delete.collection, null);
+    end if;
+    return answer;
+end
+$$;
+comment on function pool_delete(text, bigint) is
+    'Removes a session from its pool. Outcome deleted (the row is the session as it was) or not_found. A lease of it lasts on.';
+
+create function pool_get(collection text, id bigint) returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+begin
+    perform check_pool(pool_get.collection);
+    return session_answer(
+        case when exists (select from pool_session p where p.collection = pool_get.collection and p.id = pool_get.id)
+             then 'found' else 'not_found' end, pool_get.collection, pool_get.id);
+end
+$$;
+comment on function pool_get(text, bigint) is 'One session. Outcome found or not_found.';
+
+-- By what they are like -----------------------------------------------------------------------------------------------------------
+
+create function pool_find(
+    collection text, filter jsonb default '[]', projection text[] default null, page_size bigint default -1, after_id bigint default null
+) returns setof pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+begin
+    perform check_pool(pool_find.collection);
+    if coalesce(pool_find.page_size, -1) < -1 then
+        perform refuse_input('page_size must be 0 or more, or -1 for all');
+    end if;
+    return query execute format(
+        'select ''found'', p.collection, p.id, projected_document(p.payload, $2), p.active, p.next_use, p.last_use, p.use_count, p.success_count, '
+        'p.created_at, p.updated_at, p.fencing_token, clock_timestamp() from pool_session p '
+        'where p.collection = $1 and ($3::bigint is null or p.id > $3) and %s order by p.id limit $4',
+        pool_condition(pool_find.filter))
+    using pool_find.collection, pool_find.projection, pool_find.after_id, nullif(coalesce(pool_find.page_size, -1), -1);
+end
+$$;
+comment on function pool_find(text, jsonb, text[], bigint, bigint) is
+    'The sessions that a filter lets through, in the order of their ids, with what projection names of their payloads. A filter is an array of '
+    'conditions: {"path": "session.country", "test": "equal", "value": "DE"}, or {"field": "active", …}.';
+
+create function pool_count(collection text, filter jsonb default '[]') returns bigint
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+declare
+    counted bigint;
+begin
+    perform check_pool(pool_count.collection);
+    execute format('select count(*) from pool_session p where p.collection = $1 and %s', pool_condition(pool_count.filter))
+    into counted using pool_count.collection;
+    return counted;
+end
+$$;
+comment on function pool_count(text, jsonb) is 'How many sessions a filter lets through.';
+
+create function pool_count_active(collection text, filter jsonb default '[]') returns bigint
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+declare
+    counted bigint;
+begin
+    perform check_pool(pool_count_active.collection);
+    execute format('select count(*) from pool_session p where p.collection = $1 and p.active and p.next_use <= clock_timestamp() and %s',
+                   pool_condition(pool_count_active.filter))
+    into counted using pool_count_active.collection;
+    return counted;
+end
+$$;
+comment on function pool_count_active(text, jsonb) is 'How many sessions are active and not locked now, leased or not.';
+
+create function session_that_fits(collection text, filter jsonb) returns bigint
+language plpgsql volatile parallel unsafe
+as $$
+declare
+    fits bigint;
+begin
+    perform check_pool(session_that_fits.collection);
+    execute format('select p.id from pool_session p where p.collection = $1 and %s order by p.id limit 1 for update',
+                   pool_condition(session_that_fits.filter))
+    into fits using session_that_fits.collection;
+    return fits;
+end
+$$;
+comment on function session_that_fits(text, jsonb) is 'Locks the row of the first session that a filter lets through.';
+
+create function pool_find_one_and_update(
+    collection text, filter jsonb, payload jsonb, unset_payload text[] default '{}'
+) returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+begin
+    return change_session(pool_find_one_and_update.collection,
+                          session_that_fits(pool_find_one_and_update.collection, pool_find_one_and_update.filter),
+                          pool_find_one_and_update.payload, pool_find_one_and_update.unset_payload);
+end
+$$;
+comment on function pool_find_one_and_update(text, jsonb, jsonb, text[]) is
+    'Changes the first session that a filter lets through, as pool_update does. Outcome updated (the row is the session as it is now) or not_found.';
+
+create function pool_delete_one(collection text, filter jsonb) returns pool_outcome
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+begin
+    return pool_delete(pool_delete_one.collection, coalesce(session_that_fits(pool_delete_one.collection, pool_delete_one.filter), 0));
+end
+$$;
+comment on function pool_delete_one(text, jsonb) is 'Deletes the first session that a filter lets through. Outcome deleted or not_found.';
+
+-- Indexes ---------------------------------------------------------------------------------------------------------------------------
+
+create function pool_create_index(collection text, path text) returns text
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+declare
+    names text[] := path_of_key(pool_create_index.path);
+    name  text := 'pool_session_path_' || md5(pool_create_index.collection || ' ' || pool_create_index.path);
+begin
+    perform check_pool(pool_create_index.collection);
+    execute format('create index if not exists %I on pool_session ((payload #> %L::text[])) where collection = %L',
+                   name, names, pool_create_index.collection);
+    execute format('comment on index %I is %L', name,
+                   jsonb_build_object('collection', pool_create_index.collection, 'path', pool_create_index.path)::text);
+    return name;
+end
+$$;
+comment on function pool_create_index(text, text) is
+    'Makes filters on a dotted path of one pool''s payloads fast. Nobody can write to any pool while it is built. Gives its name.';
+
+create function pool_list_indexes(collection text) returns table (name text, path text)
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+begin
+    perform check_pool(pool_list_indexes.collection);
+    return query
+    select c.relname::text, obj_description(c.oid, 'pg_class')::jsonb ->> 'path'
+    from pg_index i join pg_class c on c.oid = i.indexrelid
+    where i.indrelid = 'pool_session'::regclass and left(c.relname, 18) = 'pool_session_path_' and i.indisvalid
+      and left(obj_description(c.oid, 'pg_class'), 1) = '{'
+      and obj_description(c.oid, 'pg_class')::jsonb ->> 'collection' = pool_list_indexes.collection
+    order by 2;
+end
+$$;
+comment on function pool_list_indexes(text) is 'The indexes that pool_create_index has made for a pool.';
+
+create function pool_drop_index(collection text, path text) returns boolean
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+declare
+    name text;
+begin
+    perform check_pool(pool_drop_index.collection);
+    select i.name into name from pool_list_indexes(pool_drop_index.collection) i where i.path = pool_drop_index.path;
+    if name is null then
+        return false;
+    end if;
+    execute format('drop index %I', name);
+    return true;
+end
+$$;
+comment on function pool_drop_index(text, text) is 'Removes such an index, and says whether there was one.';
+
+-- For monitoring --------------------------------------------------------------------------------------------------------------------
+
+create view pool_statistics as
+select p.collection,
+       count(*) as total,
+       count(*) filter (where p.active) as active,
+       count(*) filter (where not p.active) as inactive,
+       count(*) filter (where p.active and p.next_use <= clock_timestamp() and p.fencing_token is null) as ready,
+       count(*) filter (where p.fencing_token is not null) as in_use,
+       count(*) filter (where p.active and p.next_use > clock_timestamp() and not p.is_blocked) as locked,
+       count(*) filter (where p.active and p.next_use > clock_timestamp() and p.is_blocked) as blocked,
+       sum(p.use_count)::bigint as uses,
+       sum(p.success_count)::bigint as successes,
+       sum(p.success_count)::float8 / nullif(sum(p.use_count), 0)::float8 as success_rate
+from pool_session p
+group by p.collection;
+
+comment on view pool_statistics is 'How each pool stands. It reads all of its sessions.';
+comment on column pool_statistics.ready is 'Those that could be taken now.';
+comment on column pool_statistics.in_use is 'Those that are leased; a lease that is over counts until somebody has noticed.';
+comment on column pool_statistics.locked is 'Those that are not to be used before some time, other than the blocked ones.';
+comment on column pool_statistics.success_rate is 'Successes for each use; null as long as there was none.';
+
+create function pool_statistics(collection text default null) returns setof pool_statistics
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+begin
+    return query
+    select s.* from pool_statistics s
+    where pool_statistics.collection is null or s.collection = pool_statistics.collection
+    order by s.collection;
+end
+$$;
+comment on function pool_statistics(text) is 'How a pool stands, or each of them.';

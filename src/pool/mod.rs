@@ -1,0 +1,9 @@
+//! Pools of sessions: accounts, proxies or devices that many workers share, each used by one at a
+//! time and not too often.
+
+mod checkout;
+mod gate;
+mod session_pool;
+
+pub use checkout::{CheckedOutSession, Checkout};
+pub use session_pool::{GetSession, SessionPool, SessionUpdate};

@@ -1,0 +1,4 @@
+//! Pools of sessions: who gets which, when, and what makes one come back.
+
+mod leases;
+mod steps;
