@@ -284,6 +284,8 @@ pgmutex.pool_session: pool_session_pkey PRIMARY KEY (collection, id)
 
 pgmutex.pool_session: request_id_at_most_400_bytes CHECK ((octet_length(request_id) <= 400))
 
+pgmutex.pool_session: session_comes_back TRIGGER DEFERRABLE INITIALLY DEFERRED
+
 pgmutex.refinery_schema_history: refinery_schema_history_pkey PRIMARY KEY (version)
 
 pgmutex.token_generation: generation_leaves_room_for_tokens CHECK (((generation >= 1) AND (generation <= 8388607)))
@@ -506,14 +508,8 @@ AS $function$
 #variable_conflict use_column
 begin
     perform check_pool(activate_session.collection);
-    if activate_session.active then
-        perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', activate_session.collection, ''));
-    end if;
     update pool_session p set active = activate_session.active
     where p.collection = activate_session.collection and p.id = activate_session.id;
-    if found and activate_session.active then
-        perform wake_pool(activate_session.collection);
-    end if;
     return session_answer(case when found then 'updated' else 'not_found' end, activate_session.collection, activate_session.id);
 end
 $function$
@@ -1112,6 +1108,18 @@ begin
 end
 $function$
 
+-- Raises PM003 if a count makes no sense, or if some of its like would be too many to be counted.
+CREATE OR REPLACE FUNCTION pgmutex.check_count(field text, count bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if count is null or count not between 0 and 1000000000 then
+        perform refuse_input(format('%s must be from 0 to 1000000000', field));
+    end if;
+end
+$function$
+
 -- Raises PM003 if a path is too deep.
 CREATE OR REPLACE FUNCTION pgmutex.check_path(mutex_id text)
  RETURNS void
@@ -1135,6 +1143,8 @@ begin
         perform refuse_input('payload must be a JSON object');
     elsif pg_column_size(payload) > 1048576 then
         perform refuse_input(format('payload is %s bytes long, at most 1048576 are allowed', pg_column_size(payload)));
+    elsif payload @? '$.**{101}' then
+        perform refuse_input('payload is nested more than 100 levels deep');
     end if;
 end
 $function$
@@ -1145,7 +1155,8 @@ CREATE OR REPLACE FUNCTION pgmutex.check_period(field text, period interval)
  LANGUAGE plpgsql
 AS $function$
 begin
-    if period is not null and (period < interval '0' or period > interval '100 years') then
+    -- In seconds: as intervals, 100 years are 36,000 days.
+    if extract(epoch from period) not between 0 and extract(epoch from interval '100 years') then
         perform refuse_input(format('%s must be from 0 to 100 years', field));
     end if;
 end
@@ -1992,13 +2003,8 @@ CREATE OR REPLACE FUNCTION pgmutex.lease_has_ended()
 AS $function$
 begin
     if old.mutex_id ~ '^[0-9]{1,18}$' then
-        -- Before the row is there for others: whoever joins the line afterwards sees it, and whoever has joined before is told.
-        perform pg_advisory_xact_lock_shared(mutex_key(old.mutex_group, old.mutex_mode, ''));
         update pool_session p set fencing_token = null, look_at_lease = null
         where p.collection = old.mutex_mode and p.id = old.mutex_id::bigint and p.fencing_token = old.fencing_token;
-        if found then
-            perform wake_pool(old.mutex_mode);
-        end if;
     end if;
     return null;
 end
@@ -2017,7 +2023,8 @@ declare
     left_it boolean;
 begin
     perform check_call(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id, leave_line.owner_session);
-    perform lock_mutex(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
+    perform lock_mutex(leave_line.mutex_group, leave_line.mutex_mode,
+                       case when leave_line.mutex_group = 'pgmutex.pool' then '' else leave_line.mutex_id end);  -- one for all lines of a pool
     delete from mutex_waiter w
     where w.mutex_group = leave_line.mutex_group and w.mutex_mode = leave_line.mutex_mode and w.mutex_id = leave_line.mutex_id
       and w.owner_session = leave_line.owner_session;
@@ -2202,6 +2209,57 @@ begin
 end
 $function$
 
+-- Used by take_session; not called directly.
+CREATE OR REPLACE FUNCTION pgmutex.lock_next_session(collection text, condition text, due bigint[], due_last_use timestamp with time zone[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+    ready          bigint[];
+    ready_last_use timestamptz[];
+    candidate      record;
+    reach          bigint;
+begin
+    foreach reach in array array[1, 100, 1000] loop
+        if lock_next_session.condition = 'true' then
+            select array_agg(r.id), array_agg(r.last_use) into ready, ready_last_use
+            from (select p.id, p.last_use from pool_session p
+                  where p.collection = lock_next_session.collection and p.is_ready
+                  order by p.last_use nulls first, p.id
+                  limit reach) r;
+        else
+            execute format('select array_agg(r.id), array_agg(r.last_use) from (select p.id, p.last_use from pool_session p '
+                           'where p.collection = $1 and p.is_ready and (%s) order by p.last_use nulls first, p.id limit $2) r',
+                           lock_next_session.condition)
+            into ready, ready_last_use using lock_next_session.collection, reach;
+        end if;
+        for candidate in
+            select c.id, c.last_use, c.place
+            from (select r.id, r.last_use, r.place from unnest(ready, ready_last_use) with ordinality r (id, last_use, place)
+                  union all
+                  select d.id, d.last_use, null from unnest(due, due_last_use) d (id, last_use)) c
+            order by c.last_use nulls first, c.id
+        loop
+            perform 1 from pool_session p
+            where p.collection = lock_next_session.collection and p.id = candidate.id
+              and p.active and p.next_use <= clock_timestamp() and p.fencing_token is null
+              and p.last_use is not distinct from candidate.last_use  -- not used since
+            for update skip locked;
+            if found then
+                return candidate.id;
+            end if;
+            exit when candidate.place = reach;  -- what is ready beyond it comes before the rest of what is due
+        end loop;
+        exit when coalesce(cardinality(ready), 0) < reach;
+    end loop;
+    return null;
+end
+$function$
+
 -- Used by pool_lock and pool_block; not called directly.
 CREATE OR REPLACE FUNCTION pgmutex.lock_session(collection text, id bigint, period interval, fencing_token bigint, is_blocked boolean)
  RETURNS boolean
@@ -2302,6 +2360,7 @@ begin
                   (select p.due_at, case when p.fencing_token is not null then 'connection' end
                    from pool_session p
                    where line.mutex_group = 'pgmutex.pool' and p.collection = line.mutex_mode and p.active and not p.is_ready
+                     and p.due_at > now_is  -- what is due already makes it this waiter's turn
                    order by p.due_at
                    limit 1)) h)
     from (select distinct w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.listener = look_at_lines.listener) line
@@ -2410,8 +2469,8 @@ declare
 begin
     perform check_pool(pool_add.collection);
     perform check_payload(pool_add.payload);
-    perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', pool_add.collection, ''));
     insert into pool_session (collection, payload) values (pool_add.collection, pool_add.payload) returning id into added;
+    perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', pool_add.collection, ''));
     perform wake_pool(pool_add.collection);
     return session_answer('added', pool_add.collection, added);
 end
@@ -2457,9 +2516,7 @@ begin
     end if;
     perform check_rule(coalesce(pool_checkout.auto_release_rule, ''), pool_checkout.auto_release_config);
     perform check_period('next_use_delay', pool_checkout.next_use_delay);
-    if coalesce(pool_checkout.count_use, -1) < 0 then
-        perform refuse_input('count_use must be 0 or more');
-    end if;
+    perform check_count('count_use', pool_checkout.count_use);
     perform check_text('owner_session', pool_checkout.owner_session, 400);
     perform check_text('owner_host', pool_checkout.owner_host, 1600);
     perform check_text('owner_id', pool_checkout.owner_id, 400);
@@ -2651,12 +2708,16 @@ $function$
 CREATE OR REPLACE FUNCTION pgmutex.pool_could_give(collection text)
  RETURNS boolean
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
 AS $function$
 #variable_conflict use_column
+declare
+    now_is timestamptz := clock_timestamp();
 begin
     return exists (select from pool_session p where p.collection = pool_could_give.collection and p.is_ready)
         or exists (select from pool_session p
-                   where p.collection = pool_could_give.collection and p.active and not p.is_ready and p.due_at <= clock_timestamp());
+                   where p.collection = pool_could_give.collection and p.active and not p.is_ready and p.due_at <= now_is);
 end
 $function$
 
@@ -2842,9 +2903,7 @@ begin
     perform check_pool(pool_get_session.collection);
     perform check_period('next_use_delay', pool_get_session.next_use_delay);
     perform check_text('request_id', pool_get_session.request_id, 400);
-    if coalesce(pool_get_session.count_use, -1) < 0 then
-        perform refuse_input('count_use must be 0 or more');
-    end if;
+    perform check_count('count_use', pool_get_session.count_use);
     condition := pool_condition(pool_get_session.filter);
     if pool_get_session.request_id is not null then
         -- Two of the same request must not both take one.
@@ -2934,6 +2993,9 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_session_is_written()
 AS $function$
 begin
     new.is_ready := new.active and new.next_use <= clock_timestamp() and new.fencing_token is null;
+    if new.fencing_token is null then
+        new.look_at_lease := null;
+    end if;
     new.updated_at := clock_timestamp();
     return new;
 end
@@ -2966,9 +3028,7 @@ AS $function$
 begin
     perform check_pool(pool_success.collection);
     perform check_period('next_use_delay', pool_success.next_use_delay);
-    if coalesce(pool_success.count_success, -1) < 0 then
-        perform refuse_input('count_success must be 0 or more');
-    end if;
+    perform check_count('count_success', pool_success.count_success);
     update pool_session p
     set success_count = p.success_count + pool_success.count_success,
         next_use = coalesce(clock_timestamp() + pool_success.next_use_delay, p.next_use)
@@ -3469,6 +3529,21 @@ begin
 end
 $function$
 
+-- Trigger: tells those who wait for a session of a pool that there is one.
+CREATE OR REPLACE FUNCTION pgmutex.session_comes_back()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+begin
+    perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', new.collection, ''));
+    perform wake_pool(new.collection);
+    return null;
+end
+$function$
+
 -- Whether the database session that a rule connection names has ended.
 CREATE OR REPLACE FUNCTION pgmutex.session_is_gone(config text)
  RETURNS boolean
@@ -3555,50 +3630,81 @@ $function$
 CREATE OR REPLACE FUNCTION pgmutex.take_session(collection text, condition text)
  RETURNS bigint
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
-    due    record;
-    taken  bigint;
-    looked boolean := false;
+    now_is  timestamptz := clock_timestamp();  -- a variable: an index is not searched by what may change on the way
+    due     bigint[];
+    used    timestamptz[];
+    spare   bigint[];
+    leased  bigint[];
+    suspect bigint;
+    token   bigint;
+    taken   bigint;
+    looked  boolean := false;
 begin
     -- In bounded steps: if more have become due since the last look, the rest counts from the next one on.
-    for due in
-        select p.id, p.fencing_token from pool_session p
-        where p.collection = take_session.collection and p.active and not p.is_ready and p.due_at <= clock_timestamp()
-        order by p.due_at
-        limit 1000
-        for update skip locked
+    select array_agg(w.id order by w.last_use nulls first, w.id) filter (where w.fencing_token is null),
+           array_agg(w.last_use order by w.last_use nulls first, w.id) filter (where w.fencing_token is null),
+           array_agg(w.id) filter (where w.fencing_token is not null)
+    into due, used, leased
+    from (select p.id, p.last_use, p.fencing_token from pool_session p
+          where p.collection = take_session.collection and p.active and not p.is_ready and p.due_at <= now_is
+          order by p.due_at
+          limit 1000) w;
+    spare := due[501:600];
+    if due is not null and take_session.condition <> 'true' then
+        execute format('select array_agg(p.id), array_agg(p.last_use) from pool_session p '
+                       'where p.collection = $1 and p.id = any ($2) and (%s)', take_session.condition)
+        into due, used using take_session.collection, due;
+    end if;
     loop
-        perform look_at_lease(take_session.collection, due.id, due.fencing_token);
-    end loop;
-    loop
-        if take_session.condition = 'true' then
-            select p.id into taken from pool_session p
-            where p.collection = take_session.collection and p.is_ready
-            order by p.last_use nulls first, p.id
-            limit 1
+        foreach suspect in array coalesce(leased, '{}') loop
+            select p.fencing_token into token from pool_session p
+            where p.collection = take_session.collection and p.id = suspect and p.fencing_token is not null
             for update skip locked;
-        else
-            execute format('select p.id from pool_session p where p.collection = $1 and p.is_ready and (%s) '
-                           'order by p.last_use nulls first, p.id limit 1 for update skip locked', take_session.condition)
-            into taken using take_session.collection;
-        end if;
-        exit when taken is not null or looked;
-        -- Nobody says when the session of a worker ends. Before none is given, its leases are looked at.
-        for due in
-            select p.id, p.fencing_token from pool_session p
-            join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text
-                       and h.fencing_token = p.fencing_token
-            where p.collection = take_session.collection and p.fencing_token is not null and p.active
-              and p.next_use <= clock_timestamp() and h.auto_release_rule = 'connection'
-            limit 1000
-            for update of p skip locked
-        loop
-            perform look_at_lease(take_session.collection, due.id, due.fencing_token);
+            if found then
+                perform look_at_lease(take_session.collection, suspect, token);
+            end if;
         end loop;
+        leased := null;
+        taken := lock_next_session(take_session.collection, take_session.condition, due, used);
+        if taken is not null then
+            select h.fencing_token into token from hold h
+            where h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = taken::text
+            order by h.permit
+            limit 1;
+            exit when not found;
+            -- Somebody has made the row forget its lease. The session is that hold's still.
+            update pool_session p set fencing_token = token
+            where p.collection = take_session.collection and p.id = taken;
+            perform look_at_lease(take_session.collection, taken, token);
+            continue;
+        end if;
+        exit when looked;
+        -- Nobody says when the session of a worker ends. Before none is given, its leases are looked at: only those that are over are
+        -- touched, for their workers are about to give back the others.
+        select array_agg(l.id) into leased
+        from (select p.id, p.fencing_token, p.active and p.next_use <= now_is as is_wanted from pool_session p
+              where p.collection = take_session.collection and p.fencing_token is not null
+              order by p.id
+              limit 1000) l
+        join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = l.id::text
+                   and h.fencing_token = l.fencing_token
+        where l.is_wanted and h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config);
         looked := true;
     end loop;
+    -- Those that nobody has come for go where one step finds them: not the first ones, which others are coming for at this moment.
+    if spare <> '{}' then
+        update pool_session p set is_ready = true
+        where p.collection = take_session.collection and p.id in (
+            select s.id from pool_session s
+            where s.collection = take_session.collection and s.id = any (spare) and s.fencing_token is null
+            for update skip locked);
+    end if;
     return taken;
 end
 $function$
@@ -3634,6 +3740,8 @@ declare
 begin
     if coalesce(jsonb_typeof(changes), 'object') <> 'object' then
         perform refuse_input('payload must be an object of dotted paths and their new values');
+    elsif (select count(*) from jsonb_object_keys(changes)) + coalesce(cardinality(unset), 0) > 1000 then
+        perform refuse_input('at most 1000 paths are changed at once');
     elsif array_position(unset, null) is not null then
         perform refuse_input('unset_payload must be a list of dotted paths');
     end if;
