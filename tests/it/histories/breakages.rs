@@ -14,10 +14,10 @@ use super::{
 use crate::support::Database;
 
 /// A line of a function that somebody has changed.
-struct Breakage {
-    function: &'static str,
-    right: &'static str,
-    wrong: &'static str,
+pub(crate) struct Breakage {
+    pub(crate) function: &'static str,
+    pub(crate) right: &'static str,
+    pub(crate) wrong: &'static str,
 }
 
 const FORGETS_THE_LOCK: Breakage = Breakage {
@@ -62,7 +62,7 @@ const DOES_NOT_KNOW_ITS_OWN: Breakage = Breakage {
 };
 
 impl Breakage {
-    async fn happens_to(&self, client: &Client) {
+    pub(crate) async fn happens_to(&self, client: &Client) {
         let definition = "
             select pg_get_functiondef(p.oid) from pg_proc p
             where p.proname = $1 and p.pronamespace = 'pgmutex'::regnamespace";

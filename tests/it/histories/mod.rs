@@ -1,7 +1,7 @@
 //! I1, I2 and I6 over time: histories of contended captures, recorded as each contender saw them,
 //! and a checker that says which promise a history breaks.
 
-mod breakages;
+pub(crate) mod breakages;
 mod checker;
 mod contenders;
 mod contention;
