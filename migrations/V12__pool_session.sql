@@ -65,6 +65,9 @@ set search_path from current
 as $$
 begin
     new.is_ready := new.active and new.next_use <= clock_timestamp() and new.fencing_token is null;
+    if new.fencing_token is null then
+        new.look_at_lease := null;
+    end if;
     new.updated_at := clock_timestamp();
     return new;
 end
@@ -81,13 +84,8 @@ set search_path from current
 as $$
 begin
     if old.mutex_id ~ '^[0-9]{1,18}$' then
-        -- Before the row is there for others: whoever joins the line afterwards sees it, and whoever has joined before is told.
-        perform pg_advisory_xact_lock_shared(mutex_key(old.mutex_group, old.mutex_mode, ''));
         update pool_session p set fencing_token = null, look_at_lease = null
         where p.collection = old.mutex_mode and p.id = old.mutex_id::bigint and p.fencing_token = old.fencing_token;
-        if found then
-            perform wake_pool(old.mutex_mode);
-        end if;
     end if;
     return null;
 end
@@ -96,6 +94,25 @@ comment on function lease_has_ended() is 'Trigger: gives the session of a lease 
 
 create trigger lease_has_ended after delete on mutex_model
 for each row when (old.mutex_group = 'pgmutex.pool') execute function lease_has_ended();
+
+-- Whoever looks in vain joins the line behind the exclusive lock. Behind the shared one, either the joiner sees the session that comes
+-- back when it looks again, or it is in line by now, and is told. At the end of the transaction: a checkout asks for the exclusive lock
+-- while it keeps rows, so nobody may wait for a row behind the shared one.
+create function session_comes_back() returns trigger
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+set lock_timeout = '5s'
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', new.collection, ''));
+    perform wake_pool(new.collection);
+    return null;
+end
+$$;
+comment on function session_comes_back() is 'Trigger: tells those who wait for a session of a pool that there is one.';
+
+create constraint trigger session_comes_back after update of active, next_use, fencing_token on pool_session
+deferrable initially deferred for each row when (new.is_ready and not old.is_ready) execute function session_comes_back();
 
 create view pool as
 select p.collection, p.id, p.payload, p.active, p.next_use, p.last_use, p.use_count, p.success_count, p.created_at, p.updated_at,
@@ -152,12 +169,24 @@ create function check_period(field text, period interval) returns void
 language plpgsql volatile parallel unsafe
 as $$
 begin
-    if period is not null and (period < interval '0' or period > interval '100 years') then
+    -- In seconds: as intervals, 100 years are 36,000 days.
+    if extract(epoch from period) not between 0 and extract(epoch from interval '100 years') then
         perform refuse_input(format('%s must be from 0 to 100 years', field));
     end if;
 end
 $$;
 comment on function check_period(text, interval) is 'Raises PM003 if a time to wait makes no sense.';
+
+create function check_count(field text, count bigint) returns void
+language plpgsql volatile parallel unsafe
+as $$
+begin
+    if count is null or count not between 0 and 1000000000 then
+        perform refuse_input(format('%s must be from 0 to 1000000000', field));
+    end if;
+end
+$$;
+comment on function check_count(text, bigint) is 'Raises PM003 if a count makes no sense, or if some of its like would be too many to be counted.';
 
 create function check_payload(payload jsonb) returns void
 language plpgsql volatile parallel unsafe
@@ -167,6 +196,8 @@ begin
         perform refuse_input('payload must be a JSON object');
     elsif pg_column_size(payload) > 1048576 then
         perform refuse_input(format('payload is %s bytes long, at most 1048576 are allowed', pg_column_size(payload)));
+    elsif payload @? '$.**{101}' then
+        perform refuse_input('payload is nested more than 100 levels deep');
     end if;
 end
 $$;
@@ -219,6 +250,8 @@ declare
 begin
     if coalesce(jsonb_typeof(changes), 'object') <> 'object' then
         perform refuse_input('payload must be an object of dotted paths and their new values');
+    elsif (select count(*) from jsonb_object_keys(changes)) + coalesce(cardinality(unset), 0) > 1000 then
+        perform refuse_input('at most 1000 paths are changed at once');
     elsif array_position(unset, null) is not null then
         perform refuse_input('unset_payload must be a list of dotted paths');
     end if;

@@ -43,53 +43,136 @@ end
 $$;
 comment on function look_at_lease(text, bigint, bigint) is 'Says of a session that is due whether it can be taken now, and if not, when to look again.';
 
--- Waits for nobody: what others have locked at the moment is theirs.
-create function take_session(collection text, condition text) returns bigint
+-- The first, in the order in which they are taken, of those that are ready and of some that are due; waits for nobody. It locks no row but
+-- the one that it takes: whoever comes at the same time is to find the others. So it looks first, at one or at as many as others may be
+-- taking at this moment, and then tries them in turn.
+create function lock_next_session(collection text, condition text, due bigint[], due_last_use timestamptz[]) returns bigint
 language plpgsql volatile parallel unsafe
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off  -- plans that were made while the table was empty must do when it is large
 as $$
 #variable_conflict use_column
 declare
-    due    record;
-    taken  bigint;
-    looked boolean := false;
+    ready          bigint[];
+    ready_last_use timestamptz[];
+    candidate      record;
+    reach          bigint;
+begin
+    foreach reach in array array[1, 100, 1000] loop
+        if lock_next_session.condition = 'true' then
+            select array_agg(r.id), array_agg(r.last_use) into ready, ready_last_use
+            from (select p.id, p.last_use from pool_session p
+                  where p.collection = lock_next_session.collection and p.is_ready
+                  order by p.last_use nulls first, p.id
+                  limit reach) r;
+        else
+            execute format('select array_agg(r.id), array_agg(r.last_use) from (select p.id, p.last_use from pool_session p '
+                           'where p.collection = $1 and p.is_ready and (%s) order by p.last_use nulls first, p.id limit $2) r',
+                           lock_next_session.condition)
+            into ready, ready_last_use using lock_next_session.collection, reach;
+        end if;
+        for candidate in
+            select c.id, c.last_use, c.place
+            from (select r.id, r.last_use, r.place from unnest(ready, ready_last_use) with ordinality r (id, last_use, place)
+                  union all
+                  select d.id, d.last_use, null from unnest(due, due_last_use) d (id, last_use)) c
+            order by c.last_use nulls first, c.id
+        loop
+            perform 1 from pool_session p
+            where p.collection = lock_next_session.collection and p.id = candidate.id
+              and p.active and p.next_use <= clock_timestamp() and p.fencing_token is null
+              and p.last_use is not distinct from candidate.last_use  -- not used since
+            for update skip locked;
+            if found then
+                return candidate.id;
+            end if;
+            exit when candidate.place = reach;  -- what is ready beyond it comes before the rest of what is due
+        end loop;
+        exit when coalesce(cardinality(ready), 0) < reach;
+    end loop;
+    return null;
+end
+$$;
+comment on function lock_next_session(text, text, bigint[], timestamptz[]) is 'Used by take_session; not called directly.';
+
+create function take_session(collection text, condition text) returns bigint
+language plpgsql volatile parallel unsafe
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+#variable_conflict use_column
+declare
+    now_is  timestamptz := clock_timestamp();  -- a variable: an index is not searched by what may change on the way
+    due     bigint[];
+    used    timestamptz[];
+    spare   bigint[];
+    leased  bigint[];
+    suspect bigint;
+    token   bigint;
+    taken   bigint;
+    looked  boolean := false;
 begin
     -- In bounded steps: if more have become due since the last look, the rest counts from the next one on.
-    for due in
-        select p.id, p.fencing_token from pool_session p
-        where p.collection = take_session.collection and p.active and not p.is_ready and p.due_at <= clock_timestamp()
-        order by p.due_at
-        limit 1000
-        for update skip locked
+    select array_agg(w.id order by w.last_use nulls first, w.id) filter (where w.fencing_token is null),
+           array_agg(w.last_use order by w.last_use nulls first, w.id) filter (where w.fencing_token is null),
+           array_agg(w.id) filter (where w.fencing_token is not null)
+    into due, used, leased
+    from (select p.id, p.last_use, p.fencing_token from pool_session p
+          where p.collection = take_session.collection and p.active and not p.is_ready and p.due_at <= now_is
+          order by p.due_at
+          limit 1000) w;
+    spare := due[501:600];
+    if due is not null and take_session.condition <> 'true' then
+        execute format('select array_agg(p.id), array_agg(p.last_use) from pool_session p '
+                       'where p.collection = $1 and p.id = any ($2) and (%s)', take_session.condition)
+        into due, used using take_session.collection, due;
+    end if;
     loop
-        perform look_at_lease(take_session.collection, due.id, due.fencing_token);
-    end loop;
-    loop
-        if take_session.condition = 'true' then
-            select p.id into taken from pool_session p
-            where p.collection = take_session.collection and p.is_ready
-            order by p.last_use nulls first, p.id
-            limit 1
+        foreach suspect in array coalesce(leased, '{}') loop
+            select p.fencing_token into token from pool_session p
+            where p.collection = take_session.collection and p.id = suspect and p.fencing_token is not null
             for update skip locked;
-        else
-            execute format('select p.id from pool_session p where p.collection = $1 and p.is_ready and (%s) '
-                           'order by p.last_use nulls first, p.id limit 1 for update skip locked', take_session.condition)
-            into taken using take_session.collection;
-        end if;
-        exit when taken is not null or looked;
-        -- Nobody says when the session of a worker ends. Before none is given, its leases are looked at.
-        for due in
-            select p.id, p.fencing_token from pool_session p
-            join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text
-                       and h.fencing_token = p.fencing_token
-            where p.collection = take_session.collection and p.fencing_token is not null and p.active
-              and p.next_use <= clock_timestamp() and h.auto_release_rule = 'connection'
-            limit 1000
-            for update of p skip locked
-        loop
-            perform look_at_lease(take_session.collection, due.id, due.fencing_token);
+            if found then
+                perform look_at_lease(take_session.collection, suspect, token);
+            end if;
         end loop;
+        leased := null;
+        taken := lock_next_session(take_session.collection, take_session.condition, due, used);
+        if taken is not null then
+            select h.fencing_token into token from hold h
+            where h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = taken::text
+            order by h.permit
+            limit 1;
+            exit when not found;
+            -- Somebody has made the row forget its lease. The session is that hold's still.
+            update pool_session p set fencing_token = token
+            where p.collection = take_session.collection and p.id = taken;
+            perform look_at_lease(take_session.collection, taken, token);
+            continue;
+        end if;
+        exit when looked;
+        -- Nobody says when the session of a worker ends. Before none is given, its leases are looked at: only those that are over are
+        -- touched, for their workers are about to give back the others.
+        select array_agg(l.id) into leased
+        from (select p.id, p.fencing_token, p.active and p.next_use <= now_is as is_wanted from pool_session p
+              where p.collection = take_session.collection and p.fencing_token is not null
+              order by p.id
+              limit 1000) l
+        join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = l.id::text
+                   and h.fencing_token = l.fencing_token
+        where l.is_wanted and h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config);
         looked := true;
     end loop;
+    -- Those that nobody has come for go where one step finds them: not the first ones, which others are coming for at this moment.
+    if spare <> '{}' then
+        update pool_session p set is_ready = true
+        where p.collection = take_session.collection and p.id in (
+            select s.id from pool_session s
+            where s.collection = take_session.collection and s.id = any (spare) and s.fencing_token is null
+            for update skip locked);
+    end if;
     return taken;
 end
 $$;
@@ -149,9 +232,7 @@ begin
     perform check_pool(pool_get_session.collection);
     perform check_period('next_use_delay', pool_get_session.next_use_delay);
     perform check_text('request_id', pool_get_session.request_id, 400);
-    if coalesce(pool_get_session.count_use, -1) < 0 then
-        perform refuse_input('count_use must be 0 or more');
-    end if;
+    perform check_count('count_use', pool_get_session.count_use);
     condition := pool_condition(pool_get_session.filter);
     if pool_get_session.request_id is not null then
         -- Two of the same request must not both take one.
@@ -211,12 +292,16 @@ comment on function wake_pool(text) is 'Tells the first in each line of a pool t
 
 create function pool_could_give(collection text) returns boolean
 language plpgsql volatile parallel unsafe
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 #variable_conflict use_column
+declare
+    now_is timestamptz := clock_timestamp();
 begin
     return exists (select from pool_session p where p.collection = pool_could_give.collection and p.is_ready)
         or exists (select from pool_session p
-                   where p.collection = pool_could_give.collection and p.active and not p.is_ready and p.due_at <= clock_timestamp())
+                   where p.collection = pool_could_give.collection and p.active and not p.is_ready and p.due_at <= now_is)
         -- As take_session does: nobody says when the session of a worker ends.
         or exists (select from (select h.auto_release_rule, h.auto_release_config, h.expires_at from pool_session p
                                 join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text
@@ -269,9 +354,7 @@ begin
     end if;
     perform check_rule(coalesce(pool_checkout.auto_release_rule, ''), pool_checkout.auto_release_config);
     perform check_period('next_use_delay', pool_checkout.next_use_delay);
-    if coalesce(pool_checkout.count_use, -1) < 0 then
-        perform refuse_input('count_use must be 0 or more');
-    end if;
+    perform check_count('count_use', pool_checkout.count_use);
     perform check_text('owner_session', pool_checkout.owner_session, 400);
     perform check_text('owner_host', pool_checkout.owner_host, 1600);
     perform check_text('owner_id', pool_checkout.owner_id, 400);
@@ -404,9 +487,7 @@ as $$
 begin
     perform check_pool(pool_success.collection);
     perform check_period('next_use_delay', pool_success.next_use_delay);
-    if coalesce(pool_success.count_success, -1) < 0 then
-        perform refuse_input('count_success must be 0 or more');
-    end if;
+    perform check_count('count_success', pool_success.count_success);
     update pool_session p
     set success_count = p.success_count + pool_success.count_success,
         next_use = coalesce(clock_timestamp() + pool_success.next_use_delay, p.next_use)
@@ -473,14 +554,8 @@ as $$
 #variable_conflict use_column
 begin
     perform check_pool(activate_session.collection);
-    if activate_session.active then
-        perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', activate_session.collection, ''));
-    end if;
     update pool_session p set active = activate_session.active
     where p.collection = activate_session.collection and p.id = activate_session.id;
-    if found and activate_session.active then
-        perform wake_pool(activate_session.collection);
-    end if;
     return session_answer(case when found then 'updated' else 'not_found' end, activate_session.collection, activate_session.id);
 end
 $$;
@@ -513,8 +588,8 @@ declare
 begin
     perform check_pool(pool_add.collection);
     perform check_payload(pool_add.payload);
-    perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', pool_add.collection, ''));
     insert into pool_session (collection, payload) values (pool_add.collection, pool_add.payload) returning id into added;
+    perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', pool_add.collection, ''));
     perform wake_pool(pool_add.collection);
     return session_answer('added', pool_add.collection, added);
 end

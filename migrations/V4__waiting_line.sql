@@ -324,7 +324,8 @@ declare
     left_it boolean;
 begin
     perform check_call(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id, leave_line.owner_session);
-    perform lock_mutex(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
+    perform lock_mutex(leave_line.mutex_group, leave_line.mutex_mode,
+                       case when leave_line.mutex_group = 'pgmutex.pool' then '' else leave_line.mutex_id end);  -- one for all lines of a pool
     delete from mutex_waiter w
     where w.mutex_group = leave_line.mutex_group and w.mutex_mode = leave_line.mutex_mode and w.mutex_id = leave_line.mutex_id
       and w.owner_session = leave_line.owner_session;
@@ -420,6 +421,7 @@ begin
                   (select p.due_at, case when p.fencing_token is not null then 'connection' end
                    from pool_session p
                    where line.mutex_group = 'pgmutex.pool' and p.collection = line.mutex_mode and p.active and not p.is_ready
+                     and p.due_at > now_is  -- what is due already makes it this waiter's turn
                    order by p.due_at
                    limit 1)) h)
     from (select distinct w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.listener = look_at_lines.listener) line

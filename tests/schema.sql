@@ -123,6 +123,79 @@ table mutex_waiter
     lock_parents boolean not null default false  -- For a path of a tree: whether the hold will lock the paths above it.
     lock_children boolean not null default false  -- For a path of a tree: whether the hold will lock the paths below it.
 
+view pool
+  -- Every session of every pool, whether it can be used, and who has it.
+    collection text collate "C"
+    id bigint
+    payload jsonb
+    active boolean
+    next_use timestamp with time zone
+    last_use timestamp with time zone
+    use_count bigint
+    success_count bigint
+    created_at timestamp with time zone
+    updated_at timestamp with time zone
+    state text  -- ready, in use (leased), locked or blocked (not to be used before next_use), or inactive.
+    locked_for interval  -- Time until it may be used again.
+    owner_session text collate "C"
+    owner_host text
+    owner_id text
+    owner_login text
+    owner_name text
+    auto_release_rule text
+    auto_release_config text
+    leased_since timestamp with time zone
+    lease_expires_at timestamp with time zone
+    fencing_token bigint
+
+type pool_outcome
+    outcome text
+    collection text
+    id bigint
+    payload jsonb
+    active boolean
+    next_use timestamp with time zone
+    last_use timestamp with time zone
+    use_count bigint
+    success_count bigint
+    created_at timestamp with time zone
+    updated_at timestamp with time zone
+    fencing_token bigint
+    observed_at timestamp with time zone
+
+table pool_session with (fillfactor=80)
+  -- The sessions that workers share: one row is one of them. Read it through the view pool.
+    collection text collate "C" not null  -- The pool that it belongs to.
+    id bigint not null  -- Its number.
+    payload jsonb not null default '{}'::jsonb  -- What workers need of it: any JSON object.
+    active boolean not null default true  -- Whether it may be used at all; false until somebody activates it.
+    next_use timestamp with time zone not null default '-infinity'::timestamp with time zone  -- Not to be used before.
+    is_blocked boolean not null default false  -- Whether next_use was set by pool_block.
+    last_use timestamp with time zone  -- When it was taken last.
+    use_count bigint not null default 0  -- How often it was used, by the word of those who took it.
+    success_count bigint not null default 0  -- How often with success.
+    created_at timestamp with time zone not null default clock_timestamp()  -- When it was added.
+    updated_at timestamp with time zone not null default clock_timestamp()  -- When anything about it was changed last.
+    fencing_token bigint  -- The token of the hold that has it: of the mutex (pgmutex.pool, collection, id).
+    look_at_lease timestamp with time zone  -- When it is worth looking whether that hold is over.
+    request_id text collate "C"  -- The request by which it was taken last: the same request gets it again.
+    is_ready boolean not null default true  -- Whether it could be taken when this row was written: kept by a trigger.
+    due_at timestamp with time zone generated as GREATEST(next_use, look_at_lease)  -- When to look again at one that is not ready.
+
+view pool_statistics
+  -- How each pool stands. It reads all of its sessions.
+    collection text collate "C"
+    total bigint
+    active bigint
+    inactive bigint
+    ready bigint  -- Those that could be taken now.
+    in_use bigint  -- Those that are leased; a lease that is over counts until somebody has noticed.
+    locked bigint  -- Those that are not to be used before some time, other than the blocked ones.
+    blocked bigint
+    uses bigint
+    successes bigint
+    success_rate double precision  -- Successes for each use; null as long as there was none.
+
 table refinery_schema_history
   -- The migrations applied to this schema, kept by refinery.
     version integer not null  -- Number of the migration.
@@ -199,6 +272,20 @@ pgmutex.mutex_model: status_data_at_most_65536_bytes CHECK ((octet_length(status
 
 pgmutex.mutex_waiter: mutex_waiter_pkey PRIMARY KEY (mutex_group, mutex_mode, mutex_id, ticket)
 
+pgmutex.pool_session: collection_at_most_400_bytes CHECK ((octet_length(collection) <= 400))
+
+pgmutex.pool_session: collection_has_a_name CHECK ((collection <> ''::text))
+
+pgmutex.pool_session: payload_at_most_1048576_bytes CHECK ((pg_column_size(payload) <= 1048576))
+
+pgmutex.pool_session: payload_is_an_object CHECK ((jsonb_typeof(payload) = 'object'::text))
+
+pgmutex.pool_session: pool_session_pkey PRIMARY KEY (collection, id)
+
+pgmutex.pool_session: request_id_at_most_400_bytes CHECK ((octet_length(request_id) <= 400))
+
+pgmutex.pool_session: session_comes_back TRIGGER DEFERRABLE INITIALLY DEFERRED
+
 pgmutex.refinery_schema_history: refinery_schema_history_pkey PRIMARY KEY (version)
 
 pgmutex.token_generation: generation_leaves_room_for_tokens CHECK (((generation >= 1) AND (generation <= 8388607)))
@@ -225,6 +312,16 @@ CREATE UNIQUE INDEX mutex_waiter_pkey ON pgmutex.mutex_waiter USING btree (mutex
 
 CREATE INDEX mutex_waiter_while_holding ON pgmutex.mutex_waiter USING gin (while_holding) WHERE (while_holding IS NOT NULL)
 
+CREATE INDEX pool_session_due ON pgmutex.pool_session USING btree (collection, due_at) WHERE (active AND (NOT is_ready))
+
+CREATE INDEX pool_session_leased ON pgmutex.pool_session USING btree (collection, id) WHERE (fencing_token IS NOT NULL)
+
+CREATE UNIQUE INDEX pool_session_pkey ON pgmutex.pool_session USING btree (collection, id)
+
+CREATE INDEX pool_session_ready ON pgmutex.pool_session USING btree (collection, last_use NULLS FIRST, id) WHERE is_ready
+
+CREATE UNIQUE INDEX pool_session_request ON pgmutex.pool_session USING btree (collection, request_id) WHERE (request_id IS NOT NULL)
+
 CREATE UNIQUE INDEX refinery_schema_history_pkey ON pgmutex.refinery_schema_history USING btree (version)
 
 CREATE UNIQUE INDEX token_generation_pkey ON pgmutex.token_generation USING btree (only_row)
@@ -234,6 +331,8 @@ CREATE UNIQUE INDEX token_generation_pkey ON pgmutex.token_generation USING btre
 fencing_token_sequence bigint from 1 to 9223372036854775807 by 1 cache 1
 
 mutex_ticket_sequence bigint from 1 to 9223372036854775807 by 1 cache 1
+
+pool_session_id_seq bigint from 1 to 9223372036854775807 by 1 cache 1
 
 -- view definitions ---
 
@@ -294,6 +393,59 @@ hold as
     lock_parents,
     lock_children
    FROM pgmutex.mutex_model;
+
+pool as
+ SELECT p.collection,
+    p.id,
+    p.payload,
+    p.active,
+    p.next_use,
+    p.last_use,
+    p.use_count,
+    p.success_count,
+    p.created_at,
+    p.updated_at,
+        CASE
+            WHEN (NOT p.active) THEN 'inactive'::text
+            WHEN (h.fencing_token IS NOT NULL) THEN 'in use'::text
+            WHEN (p.next_use > clock_timestamp()) THEN
+            CASE
+                WHEN p.is_blocked THEN 'blocked'::text
+                ELSE 'locked'::text
+            END
+            ELSE 'ready'::text
+        END AS state,
+        CASE
+            WHEN ((p.next_use > clock_timestamp()) AND isfinite(p.next_use)) THEN (p.next_use - clock_timestamp())
+            ELSE NULL::interval
+        END AS locked_for,
+    h.owner_session,
+    h.owner_host,
+    h.owner_id,
+    h.owner_login,
+    h.owner_name,
+    h.auto_release_rule,
+    h.auto_release_config,
+    h.held_since AS leased_since,
+    h.expires_at AS lease_expires_at,
+    h.fencing_token
+   FROM (pgmutex.pool_session p
+     LEFT JOIN pgmutex.held h ON (((h.mutex_group = 'pgmutex.pool'::text) AND (h.mutex_mode = p.collection) AND (h.mutex_id = (p.id)::text) AND (h.fencing_token = p.fencing_token))));
+
+pool_statistics as
+ SELECT p.collection,
+    count(*) AS total,
+    count(*) FILTER (WHERE p.active) AS active,
+    count(*) FILTER (WHERE (NOT p.active)) AS inactive,
+    count(*) FILTER (WHERE (p.active AND (p.next_use <= clock_timestamp()) AND (p.fencing_token IS NULL))) AS ready,
+    count(*) FILTER (WHERE (p.fencing_token IS NOT NULL)) AS in_use,
+    count(*) FILTER (WHERE (p.active AND (p.next_use > clock_timestamp()) AND (NOT p.is_blocked))) AS locked,
+    count(*) FILTER (WHERE (p.active AND (p.next_use > clock_timestamp()) AND p.is_blocked)) AS blocked,
+    (sum(p.use_count))::bigint AS uses,
+    (sum(p.success_count))::bigint AS successes,
+    ((sum(p.success_count))::double precision / (NULLIF(sum(p.use_count), (0)::numeric))::double precision) AS success_rate
+   FROM pgmutex.pool_session p
+  GROUP BY p.collection;
 
 waiting as
  SELECT w.mutex_group,
@@ -368,6 +520,21 @@ waiting as
 
 -- functions ---
 
+-- Used by pool_inactive and pool_activate; not called directly.
+CREATE OR REPLACE FUNCTION pgmutex.activate_session(collection text, id bigint, active boolean)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+begin
+    perform check_pool(activate_session.collection);
+    update pool_session p set active = activate_session.active
+    where p.collection = activate_session.collection and p.id = activate_session.id;
+    return session_answer(case when found then 'updated' else 'not_found' end, activate_session.collection, activate_session.id);
+end
+$function$
+
 -- Gives this database session a number that holds under the rule connection can name: they are over when the session ends. With listen => true it also listens on channel pgmutex_<number>. instead_of names a session that was lost, whose places in line go over to this one; its holds do not. For a connection of one's own, not one that a pooler lends.
 CREATE OR REPLACE FUNCTION pgmutex.attach_session(listen boolean DEFAULT false, instead_of bigint DEFAULT NULL::bigint)
  RETURNS bigint
@@ -408,6 +575,18 @@ begin
         where lost.listener = attach_session.instead_of
         for update skip locked);
     return number;
+end
+$function$
+
+-- What is acknowledged must survive a crash, whatever this role's default.
+CREATE OR REPLACE FUNCTION pgmutex.be_durable()
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if current_setting('synchronous_commit') not in ('on', 'remote_apply') then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
 end
 $function$
 
@@ -484,6 +663,12 @@ begin
     perform lock_mutex(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
 
     -- Comes round again only if a program that does not take the lock changed a row between two of these statements.
+    if capture.mutex_group = 'pgmutex.pool'
+       and not exists (select from hold h
+                       where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
+                         and h.owner_session = capture.owner_session) then
+        perform refuse_input('mutex_group pgmutex.pool is that of the session pools: pool_checkout leases a session');
+    end if;
     for attempt in 1..100 loop
         decided_at := clock_timestamp();
         -- The common case in one statement: nobody holds it and nobody waits. The token is drawn only when a row will be written: a
@@ -886,6 +1071,29 @@ begin
 end
 $function$
 
+-- Used by pool_update and its like; not called directly.
+CREATE OR REPLACE FUNCTION pgmutex.change_session(collection text, id bigint, payload jsonb, unset_payload text[])
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+declare
+    changed jsonb;
+begin
+    select p.payload into changed from pool_session p
+    where p.collection = change_session.collection and p.id = change_session.id for no key update;
+    if not found then
+        return session_answer('not_found', change_session.collection, null);
+    end if;
+    changed := updated_document(changed, coalesce(change_session.payload, '{}'), coalesce(change_session.unset_payload, '{}'));
+    perform check_payload(changed);
+    update pool_session p set payload = changed
+    where p.collection = change_session.collection and p.id = change_session.id;
+    return session_answer('updated', change_session.collection, change_session.id);
+end
+$function$
+
 -- Raises PM003 if nobody could have this access.
 CREATE OR REPLACE FUNCTION pgmutex.check_access(access text, permits integer)
  RETURNS void
@@ -928,6 +1136,18 @@ begin
 end
 $function$
 
+-- Raises PM003 if a count makes no sense, or if some of its like would be too many to be counted.
+CREATE OR REPLACE FUNCTION pgmutex.check_count(field text, count bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if count is null or count not between 0 and 1000000000 then
+        perform refuse_input(format('%s must be from 0 to 1000000000', field));
+    end if;
+end
+$function$
+
 -- Raises PM003 if a path is too deep.
 CREATE OR REPLACE FUNCTION pgmutex.check_path(mutex_id text)
  RETURNS void
@@ -938,6 +1158,51 @@ begin
     if locks_of(mutex_id) > 101 then
         perform refuse_input('mutex_id is a path of more than 100 levels');
     end if;
+end
+$function$
+
+-- Raises PM003 if a payload could not be stored.
+CREATE OR REPLACE FUNCTION pgmutex.check_payload(payload jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if coalesce(jsonb_typeof(payload), '') <> 'object' then
+        perform refuse_input('payload must be a JSON object');
+    elsif pg_column_size(payload) > 1048576 then
+        perform refuse_input(format('payload is %s bytes long, at most 1048576 are allowed', pg_column_size(payload)));
+    elsif payload @? '$.**{101}' then
+        perform refuse_input('payload is nested more than 100 levels deep');
+    end if;
+end
+$function$
+
+-- Raises PM003 if a time to wait makes no sense.
+CREATE OR REPLACE FUNCTION pgmutex.check_period(field text, period interval)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    -- In seconds: as intervals, 100 years are 36,000 days.
+    if extract(epoch from period) not between 0 and extract(epoch from interval '100 years') then
+        perform refuse_input(format('%s must be from 0 to 100 years', field));
+    end if;
+end
+$function$
+
+-- The start of every decision about a pool: as check_call.
+CREATE OR REPLACE FUNCTION pgmutex.check_pool(collection text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    if coalesce(collection, '') = '' then
+        perform refuse_input('collection is empty: it names the pool');
+    end if;
+    perform check_text('collection', collection, 400);
 end
 $function$
 
@@ -1227,6 +1492,9 @@ declare
     one_is_exclusive boolean;
     blocker  text;
 begin
+    if could_be_captured.mutex_group = 'pgmutex.pool' then
+        return pool_could_give(could_be_captured.mutex_mode);
+    end if;
     select count(*), min(h.permits), coalesce(bool_or(h.permit = 0), false) into holders, strictest, one_is_exclusive from hold h
     where h.mutex_group = could_be_captured.mutex_group and h.mutex_mode = could_be_captured.mutex_mode
       and h.mutex_id = could_be_captured.mutex_id
@@ -1256,6 +1524,25 @@ CREATE OR REPLACE FUNCTION pgmutex.current_timeline()
  LANGUAGE sql
 AS $function$
     select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer
+$function$
+
+-- A document with one value set, or taken away if it is null.
+CREATE OR REPLACE FUNCTION pgmutex.document_with(document jsonb, path text[], value jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+AS $function$
+declare
+    child jsonb := document -> path[1];
+begin
+    if jsonb_typeof(document) <> 'object' then
+        perform refuse_input(format('a path leads through a value that is no object, before the name %L', path[1]));
+    elsif cardinality(path) = 1 then
+        return case when value is null then document - path[1] else document || jsonb_build_object(path[1], value) end;
+    elsif child is null and value is null then
+        return document;
+    end if;
+    return document || jsonb_build_object(path[1], document_with(coalesce(child, '{}'), path[2:], value));
+end
 $function$
 
 -- The next fencing token, for the functions of this schema.
@@ -1761,6 +2048,22 @@ begin
 end
 $function$
 
+-- Trigger: gives the session of a lease back to its pool.
+CREATE OR REPLACE FUNCTION pgmutex.lease_has_ended()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    if old.mutex_id ~ '^[0-9]{1,18}$' then
+        update pool_session p set fencing_token = null, look_at_lease = null
+        where p.collection = old.mutex_mode and p.id = old.mutex_id::bigint and p.fencing_token = old.fencing_token;
+    end if;
+    return null;
+end
+$function$
+
 -- Gives up waiting for a mutex; says whether there was a ticket to give up. A hold stays.
 CREATE OR REPLACE FUNCTION pgmutex.leave_line(mutex_group text, mutex_mode text, mutex_id text, owner_session text)
  RETURNS boolean
@@ -1774,7 +2077,8 @@ declare
     left_it boolean;
 begin
     perform check_call(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id, leave_line.owner_session);
-    perform lock_mutex(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
+    perform lock_mutex(leave_line.mutex_group, leave_line.mutex_mode,
+                       case when leave_line.mutex_group = 'pgmutex.pool' then '' else leave_line.mutex_id end);  -- one for all lines of a pool
     delete from mutex_waiter w
     where w.mutex_group = leave_line.mutex_group and w.mutex_mode = leave_line.mutex_mode and w.mutex_id = leave_line.mutex_id
       and w.owner_session = leave_line.owner_session;
@@ -1959,6 +2263,77 @@ begin
 end
 $function$
 
+-- Used by take_session; not called directly.
+CREATE OR REPLACE FUNCTION pgmutex.lock_next_session(collection text, condition text, due bigint[], due_last_use timestamp with time zone[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+    ready          bigint[];
+    ready_last_use timestamptz[];
+    candidate      record;
+    reach          bigint;
+begin
+    foreach reach in array array[1, 100, 1000] loop
+        if lock_next_session.condition = 'true' then
+            select array_agg(r.id), array_agg(r.last_use) into ready, ready_last_use
+            from (select p.id, p.last_use from pool_session p
+                  where p.collection = lock_next_session.collection and p.is_ready
+                  order by p.last_use nulls first, p.id
+                  limit reach) r;
+        else
+            execute format('select array_agg(r.id), array_agg(r.last_use) from (select p.id, p.last_use from pool_session p '
+                           'where p.collection = $1 and p.is_ready and (%s) order by p.last_use nulls first, p.id limit $2) r',
+                           lock_next_session.condition)
+            into ready, ready_last_use using lock_next_session.collection, reach;
+        end if;
+        for candidate in
+            select c.id, c.last_use, c.place
+            from (select r.id, r.last_use, r.place from unnest(ready, ready_last_use) with ordinality r (id, last_use, place)
+                  union all
+                  select d.id, d.last_use, null from unnest(due, due_last_use) d (id, last_use)) c
+            order by c.last_use nulls first, c.id
+        loop
+            perform 1 from pool_session p
+            where p.collection = lock_next_session.collection and p.id = candidate.id
+              and p.active and p.next_use <= clock_timestamp() and p.fencing_token is null
+              and p.last_use is not distinct from candidate.last_use  -- not used since
+            for update skip locked;
+            if found then
+                return candidate.id;
+            end if;
+            exit when candidate.place = reach;  -- what is ready beyond it comes before the rest of what is due
+        end loop;
+        exit when coalesce(cardinality(ready), 0) < reach;
+    end loop;
+    return null;
+end
+$function$
+
+-- Used by pool_lock and pool_block; not called directly.
+CREATE OR REPLACE FUNCTION pgmutex.lock_session(collection text, id bigint, period interval, fencing_token bigint, is_blocked boolean)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+begin
+    perform check_pool(lock_session.collection);
+    perform check_period('period', lock_session.period);
+    if lock_session.period is null then
+        perform refuse_input('period must not be null');
+    end if;
+    update pool_session p
+    set next_use = clock_timestamp() + lock_session.period, is_blocked = lock_session.is_blocked
+    where p.collection = lock_session.collection and p.id = lock_session.id
+      and (lock_session.fencing_token is null or p.fencing_token = lock_session.fencing_token);
+    return found;
+end
+$function$
+
 -- Locks the rows of the holds above the paths named in the requests that are over and in the way.
 CREATE OR REPLACE FUNCTION pgmutex.lock_what_is_over_above(requests jsonb)
  RETURNS void
@@ -1997,6 +2372,47 @@ CREATE OR REPLACE FUNCTION pgmutex.locks_of(mutex_id text)
  IMMUTABLE PARALLEL SAFE
 AS $function$ select case when is_path(mutex_id) then length(mutex_id) - length(replace(mutex_id, '/', '')) else 1 end $function$
 
+-- Says of a session that is due whether it can be taken now, and if not, when to look again.
+CREATE OR REPLACE FUNCTION pgmutex.look_at_lease(collection text, id bigint, fencing_token bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    now_is  timestamptz := clock_timestamp();
+    again   timestamptz;
+    rule    text;
+    config  text;
+    ends_at timestamptz;
+begin
+    if look_at_lease.fencing_token is not null then
+        select h.auto_release_rule, h.auto_release_config, h.expires_at into rule, config, ends_at from hold h
+        where h.mutex_group = 'pgmutex.pool' and h.mutex_mode = look_at_lease.collection and h.mutex_id = look_at_lease.id::text
+          and h.fencing_token = look_at_lease.fencing_token;
+        if found and hold_is_over(rule, config, ends_at, now_is) then
+            perform 1 from hold h
+            where h.mutex_group = 'pgmutex.pool' and h.mutex_mode = look_at_lease.collection and h.mutex_id = look_at_lease.id::text
+              and h.fencing_token = look_at_lease.fencing_token
+              and hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, now_is)
+            for update skip locked;
+            if found then
+                -- Its trigger gives the session back.
+                delete from hold h
+                where h.mutex_group = 'pgmutex.pool' and h.mutex_mode = look_at_lease.collection and h.mutex_id = look_at_lease.id::text
+                  and h.fencing_token = look_at_lease.fencing_token;
+                return;
+            end if;
+            again := now_is + interval '1 second';  -- behind its fence, or being refreshed
+        elsif found then
+            again := least(ends_at, case when rule = 'connection' then now_is + interval '15 seconds' else 'infinity' end);
+        end if;
+    end if;
+    update pool_session p
+    set look_at_lease = again, fencing_token = case when again is not null then p.fencing_token end
+    where p.collection = look_at_lease.collection and p.id = look_at_lease.id;
+end
+$function$
+
 -- Asked by a process that waits, about once a second: which of its tickets are first in line, whether their turn has come as far as can be seen, and when to look again at the latest. tickets is the list of all that it knows: those that are no more are named, too, and places that it does not know are given up after 15 seconds.
 CREATE OR REPLACE FUNCTION pgmutex.look_at_lines(listener bigint, has_session boolean, tickets bigint[] DEFAULT NULL::bigint[])
  RETURNS TABLE(ticket bigint, is_my_turn boolean, look_again_in interval)
@@ -2030,7 +2446,15 @@ begin
                   union all
                   select i.blocker_ends_at, i.blocker_rule
                   from hold_in_the_way(line.mutex_group, line.mutex_mode, line.mutex_id, head.owner_session, head.access, false) i
-                  where is_path(line.mutex_id)) h)
+                  where is_path(line.mutex_id)
+                  union all
+                  -- A session of a pool, when its time has come; or the lease of one, whose holder may be gone.
+                  (select p.due_at, case when p.fencing_token is not null then 'connection' end
+                   from pool_session p
+                   where line.mutex_group = 'pgmutex.pool' and p.collection = line.mutex_mode and p.active and not p.is_ready
+                     and p.due_at > now_is  -- what is due already makes it this waiter's turn
+                   order by p.due_at
+                   limit 1)) h)
     from (select distinct w.mutex_group, w.mutex_mode, w.mutex_id from mutex_waiter w where w.listener = look_at_lines.listener) line
     cross join lateral (select w.ticket, w.listener, w.access, w.permits, w.owner_session, w.lock_parents, w.lock_children
                         from mutex_waiter w
@@ -2086,6 +2510,23 @@ begin
 end
 $function$
 
+-- The names of a dotted path. Raises PM003 if it is none.
+CREATE OR REPLACE FUNCTION pgmutex.path_of_key(key text)
+ RETURNS text[]
+ LANGUAGE plpgsql
+AS $function$
+declare
+    path text[] := string_to_array(key, '.');
+begin
+    if coalesce(cardinality(path), 0) = 0 or '' = any (path) then
+        perform refuse_input(format('%L is no path: it is made of names with dots between them', key));
+    elsif cardinality(path) > 100 then
+        perform refuse_input('a path has more than 100 names');
+    end if;
+    return path;
+end
+$function$
+
 -- The paths above a path, the root first.
 CREATE OR REPLACE FUNCTION pgmutex.paths_above(mutex_id text)
  RETURNS text[]
@@ -2095,6 +2536,643 @@ AS $function$
     select coalesce(array_agg(array_to_string(segments.list[1:level], '/') || '/' order by level), '{}')
     from (values (string_to_array(mutex_id, '/'))) segments (list)
     cross join generate_series(1, cardinality(segments.list) - 2) level
+$function$
+
+-- Puts a session into use again. Outcome updated or not_found.
+CREATE OR REPLACE FUNCTION pgmutex.pool_activate(collection text, id bigint)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$ begin return activate_session(pool_activate.collection, pool_activate.id, true); end $function$
+
+-- Adds a session to a pool, ready to be used. Outcome added.
+CREATE OR REPLACE FUNCTION pgmutex.pool_add(collection text, payload jsonb)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    added bigint;
+begin
+    perform check_pool(pool_add.collection);
+    perform check_payload(pool_add.payload);
+    insert into pool_session (collection, payload) values (pool_add.collection, pool_add.payload) returning id into added;
+    perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', pool_add.collection, ''));
+    perform wake_pool(pool_add.collection);
+    return session_answer('added', pool_add.collection, added);
+end
+$function$
+
+-- As pool_lock, for long: statistics count it as blocked.
+CREATE OR REPLACE FUNCTION pgmutex.pool_block(collection text, id bigint, period interval DEFAULT '1 day'::interval, fencing_token bigint DEFAULT NULL::bigint)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+begin
+    return session_answer(
+        case when lock_session(pool_block.collection, pool_block.id, pool_block.period, pool_block.fencing_token, true)
+             then 'updated' else 'not_found' end, pool_block.collection, pool_block.id);
+end
+$function$
+
+-- Takes a session as pool_get_session does, and leases it: it stays with its owner until it is released (release of the mutex in lease), or until the rule ends the hold. lease.outcome is captured, refreshed (the same owner_session has one already), none, or with wait => true queued: ask again as with capture.
+CREATE OR REPLACE FUNCTION pgmutex.pool_checkout(collection text, owner_session text, owner_host text DEFAULT ''::text, owner_id text DEFAULT ''::text, owner_login text DEFAULT ''::text, owner_name text DEFAULT ''::text, auto_release_rule text DEFAULT 'timeout'::text, auto_release_config text DEFAULT '300'::text, status_data text DEFAULT NULL::text, count_use bigint DEFAULT 1, next_use_delay interval DEFAULT '00:00:03'::interval, filter jsonb DEFAULT '[]'::jsonb, wait boolean DEFAULT false, listener bigint DEFAULT NULL::bigint, while_holding bigint[] DEFAULT NULL::bigint[], OUT lease pgmutex.hold_outcome, OUT session pgmutex.pool_outcome)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    condition  text;
+    line       text := pool_line(pool_checkout.filter);
+    taken      bigint;
+    own_ticket bigint;
+    ahead      bigint;
+    now_is     timestamptz;
+    another    record;
+    is_behind  boolean := false;
+begin
+    perform check_pool(pool_checkout.collection);
+    if coalesce(pool_checkout.owner_session, '') = '' then
+        perform refuse_input('owner_session is empty: it says who holds the session');
+    end if;
+    perform check_rule(coalesce(pool_checkout.auto_release_rule, ''), pool_checkout.auto_release_config);
+    perform check_period('next_use_delay', pool_checkout.next_use_delay);
+    perform check_count('count_use', pool_checkout.count_use);
+    perform check_text('owner_session', pool_checkout.owner_session, 400);
+    perform check_text('owner_host', pool_checkout.owner_host, 1600);
+    perform check_text('owner_id', pool_checkout.owner_id, 400);
+    perform check_text('owner_login', pool_checkout.owner_login, 400);
+    perform check_text('owner_name', pool_checkout.owner_name, 400);
+    perform check_text('status_data', pool_checkout.status_data, 65536);
+    condition := pool_condition(pool_checkout.filter);
+
+    -- The owner session is the request: the same one gets the same session.
+    perform pg_advisory_xact_lock(mutex_key('pgmutex.pool', pool_checkout.collection, 'request ' || pool_checkout.owner_session));
+    select p.id into taken from pool_session p
+    where p.collection = pool_checkout.collection and p.request_id = pool_checkout.owner_session;
+    if found then
+        update hold h
+        set captured_since = clock_timestamp()
+        where h.mutex_group = 'pgmutex.pool' and h.mutex_mode = pool_checkout.collection and h.mutex_id = taken::text
+          and h.owner_session = pool_checkout.owner_session
+          and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
+        returning 'refreshed', h.*, h.captured_since, null, null, null, null
+        into lease;
+        if found then
+            session := session_answer('refreshed', pool_checkout.collection, taken);
+            perform be_durable();
+            return;
+        end if;
+        -- It had one, and has lost it. Another may be taking that one at this moment.
+        update pool_session p set request_id = null
+        where p.collection = pool_checkout.collection and p.id = taken and p.request_id = pool_checkout.owner_session;
+        taken := null;
+    end if;
+
+    if exists (select from mutex_waiter w
+               where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_checkout.collection and w.mutex_id = line) then
+        is_behind := true;
+    else
+        taken := take_session(pool_checkout.collection, condition);
+    end if;
+    if taken is null and (pool_checkout.wait or is_behind) then
+        -- Behind this lock a session that comes back is seen, or finds who waits for it.
+        perform pg_advisory_xact_lock(mutex_key('pgmutex.pool', pool_checkout.collection, ''));
+        select w.ticket into own_ticket from mutex_waiter w
+        where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_checkout.collection and w.mutex_id = line
+          and w.owner_session = pool_checkout.owner_session;
+        ahead := first_in_line('pgmutex.pool', pool_checkout.collection, line, own_ticket);
+        if ahead is null then
+            taken := take_session(pool_checkout.collection, condition);
+        end if;
+        if taken is null and pool_checkout.wait then
+            own_ticket := join_line('pgmutex.pool', pool_checkout.collection, line, null, 'exclusive', null,
+                                    pool_checkout.owner_session, pool_checkout.owner_host, pool_checkout.owner_id,
+                                    pool_checkout.owner_login, pool_checkout.owner_name, pool_checkout.while_holding,
+                                    pool_checkout.listener, false, false);
+            session := session_answer('queued', pool_checkout.collection, null);
+            lease.outcome := 'queued';
+            lease.ticket := own_ticket;
+        end if;
+    end if;
+    if taken is null then
+        if session.outcome is null then
+            session := session_answer('none', pool_checkout.collection, null);
+            lease.outcome := 'none';
+        end if;
+        lease.mutex_group := 'pgmutex.pool';
+        lease.mutex_mode := pool_checkout.collection;
+        lease.mutex_id := line;
+        lease.observed_at := session.observed_at;
+        return;
+    end if;
+
+    now_is := clock_timestamp();
+    insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
+                      owner_session, owner_host, owner_id, owner_login, owner_name,
+                      auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
+                      lock_parents, lock_children)
+    values ('pgmutex.pool', pool_checkout.collection, taken::text, 0, null,
+            pool_checkout.owner_session, coalesce(pool_checkout.owner_host, ''), coalesce(pool_checkout.owner_id, ''),
+            coalesce(pool_checkout.owner_login, ''), coalesce(pool_checkout.owner_name, ''),
+            coalesce(pool_checkout.auto_release_rule, ''), coalesce(pool_checkout.auto_release_config, ''),
+            now_is, pool_checkout.status_data, draw_fencing_token(), now_is, false, false)
+    on conflict do nothing
+    returning 'captured', hold.*, now_is, null, null, null, null
+    into lease;
+    if not found then
+        -- Somebody has made the row forget its lease. The session is that hold's still; this call asks for another.
+        update pool_session p set fencing_token = h.fencing_token, look_at_lease = now_is
+        from hold h
+        where p.collection = pool_checkout.collection and p.id = taken
+          and h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text;
+        select c.* into another
+        from pool_checkout(pool_checkout.collection, pool_checkout.owner_session, pool_checkout.owner_host, pool_checkout.owner_id,
+                           pool_checkout.owner_login, pool_checkout.owner_name, pool_checkout.auto_release_rule,
+                           pool_checkout.auto_release_config, pool_checkout.status_data, pool_checkout.count_use,
+                           pool_checkout.next_use_delay, pool_checkout.filter, pool_checkout.wait, pool_checkout.listener,
+                           pool_checkout.while_holding) c;
+        lease := another.lease;
+        session := another.session;
+        return;
+    end if;
+    update pool_session p
+    set last_use = now_is, next_use = now_is + coalesce(pool_checkout.next_use_delay, interval '3 seconds'), is_blocked = false,
+        use_count = p.use_count + pool_checkout.count_use, request_id = pool_checkout.owner_session,
+        fencing_token = lease.fencing_token,
+        look_at_lease = least(lease.expires_at, case when lease.auto_release_rule = 'connection' then now_is + interval '15 seconds'
+                                                     else 'infinity' end)
+    where p.collection = pool_checkout.collection and p.id = taken;
+    if own_ticket is not null then
+        delete from mutex_waiter w
+        where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_checkout.collection and w.mutex_id = line and w.ticket = own_ticket;
+        perform wake_pool(pool_checkout.collection);
+    end if;
+    perform be_durable();
+    session := session_answer('captured', pool_checkout.collection, taken);
+end
+$function$
+
+-- The condition that a filter stands for, built of checked names and quoted values.
+CREATE OR REPLACE FUNCTION pgmutex.pool_condition(filter jsonb)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+    test      jsonb;
+    field     text;
+    operator  text;
+    wanted    text;
+    conditions text[] := '{}';
+begin
+    if coalesce(jsonb_typeof(filter), 'array') <> 'array' then
+        perform refuse_input('filter must be an array of conditions');
+    elsif jsonb_array_length(coalesce(filter, '[]')) > 100 then
+        perform refuse_input('at most 100 conditions go into one filter');
+    end if;
+    for test in select t.value from jsonb_array_elements(coalesce(filter, '[]')) t loop
+        if jsonb_typeof(test) <> 'object' then
+            perform refuse_input('a condition must be an object');
+        end if;
+        field := coalesce(test ->> 'field', 'payload');
+        operator := case test ->> 'test'
+            when 'equal' then '=' when 'not_equal' then '<>' when 'less' then '<' when 'less_or_equal' then '<='
+            when 'greater' then '>' when 'greater_or_equal' then '>=' when 'contains' then '@>'
+            when 'exists' then 'is not null' when 'missing' then 'is null' end;
+        if operator is null then
+            perform refuse_input(format('%s is no test', coalesce(test ->> 'test', 'nothing')));
+        end if;
+        if field = 'payload' then
+            if test ->> 'path' is null and operator <> '@>' then
+                perform refuse_input('a condition about the payload needs a path');
+            end if;
+            wanted := case when test ->> 'path' is null then 'p.payload'
+                           else format('(p.payload #> %L::text[])', path_of_key(test ->> 'path')) end;
+            -- Values of different kinds are not compared by size.
+            wanted := case
+                when operator in ('is not null', 'is null') then format('%s %s', wanted, operator)
+                when operator in ('<', '<=', '>', '>=')
+                    then format('%1$s %2$s %3$L::jsonb and jsonb_typeof%4$s = %5$L', wanted, operator, test -> 'value',
+                                '(p.payload #> ' || quote_literal(path_of_key(test ->> 'path')) || '::text[])', jsonb_typeof(test -> 'value'))
+                when operator = '<>' then format('%s is distinct from %L::jsonb', wanted, test -> 'value')
+                else format('%s %s %L::jsonb', wanted, operator, test -> 'value') end;
+            if test -> 'value' is null and operator not in ('is not null', 'is null') then
+                perform refuse_input('a condition needs a value');
+            end if;
+        elsif field in ('id', 'active', 'next_use', 'last_use', 'use_count', 'success_count', 'created_at', 'updated_at', 'fencing_token') then
+            if operator = '@>' then
+                perform refuse_input('contains goes with the payload');
+            elsif operator in ('is not null', 'is null') then
+                wanted := format('p.%I %s', field, operator);
+            elsif test ->> 'value' is null then
+                perform refuse_input('a condition needs a value');
+            else
+                wanted := format('p.%I %s %L', field, operator, test ->> 'value');
+                begin
+                    perform case when field = 'active' then test ->> 'value' end::boolean,
+                            case when field in ('id', 'use_count', 'success_count', 'fencing_token') then test ->> 'value' end::bigint,
+                            case when field in ('next_use', 'last_use', 'created_at', 'updated_at') then test ->> 'value' end::timestamptz;
+                exception when data_exception then
+                    perform refuse_input(format('%L is no value for %s', test ->> 'value', field));
+                end;
+            end if;
+        else
+            perform refuse_input(format('%L is no field of a session', field));
+        end if;
+        conditions := conditions || format('(%s)', wanted);
+    end loop;
+    return coalesce(nullif(array_to_string(conditions, ' and '), ''), 'true');
+end
+$function$
+
+-- Whether it is worth asking a pool for a session.
+CREATE OR REPLACE FUNCTION pgmutex.pool_could_give(collection text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+    now_is timestamptz := clock_timestamp();
+begin
+    return exists (select from pool_session p where p.collection = pool_could_give.collection and p.is_ready)
+        or exists (select from pool_session p
+                   where p.collection = pool_could_give.collection and p.active and not p.is_ready and p.due_at <= now_is)
+        -- As take_session does: nobody says when the session of a worker ends.
+        or exists (select from (select h.auto_release_rule, h.auto_release_config, h.expires_at from pool_session p
+                                join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text
+                                           and h.fencing_token = p.fencing_token
+                                where p.collection = pool_could_give.collection and p.fencing_token is not null and p.active
+                                  and p.next_use <= clock_timestamp() and h.auto_release_rule = 'connection'
+                                limit 1000) h
+                   where hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()));
+end
+$function$
+
+-- How many sessions a filter lets through.
+CREATE OR REPLACE FUNCTION pgmutex.pool_count(collection text, filter jsonb DEFAULT '[]'::jsonb)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    counted bigint;
+begin
+    perform check_pool(pool_count.collection);
+    execute format('select count(*) from pool_session p where p.collection = $1 and %s', pool_condition(pool_count.filter))
+    into counted using pool_count.collection;
+    return counted;
+end
+$function$
+
+-- How many sessions are active and not locked now, leased or not.
+CREATE OR REPLACE FUNCTION pgmutex.pool_count_active(collection text, filter jsonb DEFAULT '[]'::jsonb)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    counted bigint;
+begin
+    perform check_pool(pool_count_active.collection);
+    execute format('select count(*) from pool_session p where p.collection = $1 and p.active and p.next_use <= clock_timestamp() and %s',
+                   pool_condition(pool_count_active.filter))
+    into counted using pool_count_active.collection;
+    return counted;
+end
+$function$
+
+-- Makes filters on a dotted path of one pool's payloads fast. Nobody can write to any pool while it is built. Gives its name.
+CREATE OR REPLACE FUNCTION pgmutex.pool_create_index(collection text, path text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+    names text[] := path_of_key(pool_create_index.path);
+    name  text := 'pool_session_path_' || md5(pool_create_index.collection || ' ' || pool_create_index.path);
+begin
+    perform check_pool(pool_create_index.collection);
+    execute format('create index if not exists %I on pool_session ((payload #> %L::text[])) where collection = %L',
+                   name, names, pool_create_index.collection);
+    execute format('comment on index %I is %L', name,
+                   jsonb_build_object('collection', pool_create_index.collection, 'path', pool_create_index.path)::text);
+    return name;
+end
+$function$
+
+-- Removes a session from its pool. Outcome deleted (the row is the session as it was) or not_found. A lease of it lasts on.
+CREATE OR REPLACE FUNCTION pgmutex.pool_delete(collection text, id bigint)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    answer pool_outcome;
+begin
+    perform check_pool(pool_delete.collection);
+    answer := session_answer('deleted', pool_delete.collection, pool_delete.id);
+    delete from pool_session p where p.collection = pool_delete.collection and p.id = pool_delete.id;
+    if not found then
+        answer := session_answer('not_found', pool_delete.collection, null);
+    end if;
+    return answer;
+end
+$function$
+
+-- Deletes the first session that a filter lets through. Outcome deleted or not_found.
+CREATE OR REPLACE FUNCTION pgmutex.pool_delete_one(collection text, filter jsonb)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+begin
+    return pool_delete(pool_delete_one.collection, coalesce(session_that_fits(pool_delete_one.collection, pool_delete_one.filter), 0));
+end
+$function$
+
+-- Removes such an index, and says whether there was one.
+CREATE OR REPLACE FUNCTION pgmutex.pool_drop_index(collection text, path text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+    name text;
+begin
+    perform check_pool(pool_drop_index.collection);
+    select i.name into name from pool_list_indexes(pool_drop_index.collection) i where i.path = pool_drop_index.path;
+    if name is null then
+        return false;
+    end if;
+    execute format('drop index %I', name);
+    return true;
+end
+$function$
+
+-- The sessions that a filter lets through, in the order of their ids, with what projection names of their payloads. A filter is an array of conditions: {"path": "session.country", "test": "equal", "value": "DE"}, or {"field": "active", …}.
+CREATE OR REPLACE FUNCTION pgmutex.pool_find(collection text, filter jsonb DEFAULT '[]'::jsonb, projection text[] DEFAULT NULL::text[], page_size bigint DEFAULT '-1'::integer, after_id bigint DEFAULT NULL::bigint)
+ RETURNS SETOF pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    perform check_pool(pool_find.collection);
+    if coalesce(pool_find.page_size, -1) < -1 then
+        perform refuse_input('page_size must be 0 or more, or -1 for all');
+    end if;
+    return query execute format(
+        'select ''found'', p.collection, p.id, projected_document(p.payload, $2), p.active, p.next_use, p.last_use, p.use_count, p.success_count, '
+        'p.created_at, p.updated_at, p.fencing_token, clock_timestamp() from pool_session p '
+        'where p.collection = $1 and ($3::bigint is null or p.id > $3) and %s order by p.id limit $4',
+        pool_condition(pool_find.filter))
+    using pool_find.collection, pool_find.projection, pool_find.after_id, nullif(coalesce(pool_find.page_size, -1), -1);
+end
+$function$
+
+-- Changes the first session that a filter lets through, as pool_update does. Outcome updated (the row is the session as it is now) or not_found.
+CREATE OR REPLACE FUNCTION pgmutex.pool_find_one_and_update(collection text, filter jsonb, payload jsonb, unset_payload text[] DEFAULT '{}'::text[])
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+begin
+    return change_session(pool_find_one_and_update.collection,
+                          session_that_fits(pool_find_one_and_update.collection, pool_find_one_and_update.filter),
+                          pool_find_one_and_update.payload, pool_find_one_and_update.unset_payload);
+end
+$function$
+
+-- One session. Outcome found or not_found.
+CREATE OR REPLACE FUNCTION pgmutex.pool_get(collection text, id bigint)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+begin
+    perform check_pool(pool_get.collection);
+    return session_answer(
+        case when exists (select from pool_session p where p.collection = pool_get.collection and p.id = pool_get.id)
+             then 'found' else 'not_found' end, pool_get.collection, pool_get.id);
+end
+$function$
+
+-- Takes the session that is active, not locked, not leased, and was used longest ago (never used ones first); it is locked for next_use_delay. Outcome captured, or none. Asking again with the same request_id gives the same session, until it is taken again.
+CREATE OR REPLACE FUNCTION pgmutex.pool_get_session(collection text, count_use bigint DEFAULT 1, next_use_delay interval DEFAULT '00:00:03'::interval, request_id text DEFAULT NULL::text, filter jsonb DEFAULT '[]'::jsonb)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    condition text;
+    taken     bigint;
+    now_is    timestamptz;
+begin
+    perform check_pool(pool_get_session.collection);
+    perform check_period('next_use_delay', pool_get_session.next_use_delay);
+    perform check_text('request_id', pool_get_session.request_id, 400);
+    perform check_count('count_use', pool_get_session.count_use);
+    condition := pool_condition(pool_get_session.filter);
+    if pool_get_session.request_id is not null then
+        -- Two of the same request must not both take one.
+        perform pg_advisory_xact_lock(mutex_key('pgmutex.pool', pool_get_session.collection, 'request ' || pool_get_session.request_id));
+        select p.id into taken from pool_session p
+        where p.collection = pool_get_session.collection and p.request_id = pool_get_session.request_id;
+        if found then
+            return session_answer('captured', pool_get_session.collection, taken);
+        end if;
+    end if;
+    -- Whoever waits in line came before.
+    if exists (select from mutex_waiter w
+               where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_get_session.collection
+                 and w.mutex_id = pool_line(pool_get_session.filter) and not waiter_is_gone(w.listener, w.seen_at)) then
+        return session_answer('none', pool_get_session.collection, null);
+    end if;
+    taken := take_session(pool_get_session.collection, condition);
+    if taken is null then
+        return session_answer('none', pool_get_session.collection, null);
+    end if;
+    now_is := clock_timestamp();
+    update pool_session p
+    set last_use = now_is, next_use = now_is + coalesce(pool_get_session.next_use_delay, interval '3 seconds'), is_blocked = false,
+        use_count = p.use_count + pool_get_session.count_use, request_id = pool_get_session.request_id
+    where p.collection = pool_get_session.collection and p.id = taken;
+    perform be_durable();
+    return session_answer('captured', pool_get_session.collection, taken);
+end
+$function$
+
+-- Takes a session out of use until somebody activates it. Outcome updated or not_found.
+CREATE OR REPLACE FUNCTION pgmutex.pool_inactive(collection text, id bigint)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$ begin return activate_session(pool_inactive.collection, pool_inactive.id, false); end $function$
+
+-- The line, among those of a pool, in which those wait who want what this filter lets through.
+CREATE OR REPLACE FUNCTION pgmutex.pool_line(filter jsonb)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$ select case when coalesce(filter, '[]') = '[]' then '' else 'filter ' || md5(filter::text) end $function$
+
+-- The indexes that pool_create_index has made for a pool.
+CREATE OR REPLACE FUNCTION pgmutex.pool_list_indexes(collection text)
+ RETURNS TABLE(name text, path text)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    perform check_pool(pool_list_indexes.collection);
+    return query
+    select c.relname::text, obj_description(c.oid, 'pg_class')::jsonb ->> 'path'
+    from pg_index i join pg_class c on c.oid = i.indexrelid
+    where i.indrelid = 'pool_session'::regclass and left(c.relname, 18) = 'pool_session_path_' and i.indisvalid
+      and left(obj_description(c.oid, 'pg_class'), 1) = '{'
+      and obj_description(c.oid, 'pg_class')::jsonb ->> 'collection' = pool_list_indexes.collection
+    order by 2;
+end
+$function$
+
+-- Keeps a session from being used for a while. Outcome updated or not_found. With fencing_token only while that lease has it.
+CREATE OR REPLACE FUNCTION pgmutex.pool_lock(collection text, id bigint, period interval DEFAULT '00:10:00'::interval, fencing_token bigint DEFAULT NULL::bigint)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+begin
+    return session_answer(
+        case when lock_session(pool_lock.collection, pool_lock.id, pool_lock.period, pool_lock.fencing_token, false)
+             then 'updated' else 'not_found' end, pool_lock.collection, pool_lock.id);
+end
+$function$
+
+-- Trigger: says whether a session can be taken.
+CREATE OR REPLACE FUNCTION pgmutex.pool_session_is_written()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    new.is_ready := new.active and new.next_use <= clock_timestamp() and new.fencing_token is null;
+    if new.fencing_token is null then
+        new.look_at_lease := null;
+    end if;
+    new.updated_at := clock_timestamp();
+    return new;
+end
+$function$
+
+-- How a pool stands, or each of them.
+CREATE OR REPLACE FUNCTION pgmutex.pool_statistics(collection text DEFAULT NULL::text)
+ RETURNS SETOF pgmutex.pool_statistics
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    return query
+    select s.* from pool_statistics s
+    where pool_statistics.collection is null or s.collection = pool_statistics.collection
+    order by s.collection;
+end
+$function$
+
+-- Counts a success, and with next_use_delay locks the session for that long from now. Outcome updated or not_found. With fencing_token only while that lease has it.
+CREATE OR REPLACE FUNCTION pgmutex.pool_success(collection text, id bigint, count_success bigint DEFAULT 1, next_use_delay interval DEFAULT NULL::interval, fencing_token bigint DEFAULT NULL::bigint)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+begin
+    perform check_pool(pool_success.collection);
+    perform check_period('next_use_delay', pool_success.next_use_delay);
+    perform check_count('count_success', pool_success.count_success);
+    update pool_session p
+    set success_count = p.success_count + pool_success.count_success,
+        next_use = coalesce(clock_timestamp() + pool_success.next_use_delay, p.next_use)
+    where p.collection = pool_success.collection and p.id = pool_success.id
+      and (pool_success.fencing_token is null or p.fencing_token = pool_success.fencing_token);
+    return session_answer(case when found then 'updated' else 'not_found' end, pool_success.collection, pool_success.id);
+end
+$function$
+
+-- Sets the values at dotted paths of a session's payload ({"session.phone": "…"}) and takes those at others away; everything beside them stays. Outcome updated or not_found.
+CREATE OR REPLACE FUNCTION pgmutex.pool_update(collection text, id bigint, payload jsonb, unset_payload text[] DEFAULT '{}'::text[])
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+begin
+    perform check_pool(pool_update.collection);
+    return change_session(pool_update.collection, pool_update.id, pool_update.payload, pool_update.unset_payload);
+end
+$function$
+
+-- The values at some dotted paths of a document; all of it if none are named.
+CREATE OR REPLACE FUNCTION pgmutex.projected_document(document jsonb, projection text[])
+ RETURNS jsonb
+ LANGUAGE plpgsql
+AS $function$
+declare
+    chosen jsonb := '{}';
+    key    text;
+    path   text[];
+begin
+    if coalesce(cardinality(projection), 0) = 0 then
+        return document;
+    end if;
+    foreach key in array projection loop
+        path := path_of_key(key);
+        if document #> path is not null and jsonb_typeof(coalesce(document #> path[:cardinality(path) - 1], document)) = 'object' then
+            chosen := document_with(chosen, path, document #> path);
+        end if;
+    end loop;
+    return chosen;
+end
 $function$
 
 -- Makes the time of a hold start again. Outcome: refreshed; not_held (lost: it was over, released or never held); or busy (lost: another holds it). With fencing_token, only that very hold counts.
@@ -2530,6 +3608,44 @@ begin
 end
 $function$
 
+-- A session as an answer.
+CREATE OR REPLACE FUNCTION pgmutex.session_answer(outcome text, collection text, id bigint)
+ RETURNS pgmutex.pool_outcome
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+declare
+    answer pool_outcome;
+begin
+    select session_answer.outcome, p.collection, p.id, p.payload, p.active, p.next_use, p.last_use, p.use_count, p.success_count,
+           p.created_at, p.updated_at, p.fencing_token, clock_timestamp()
+    into answer from pool_session p
+    where p.collection = session_answer.collection and p.id = session_answer.id;
+    if not found then
+        answer.outcome := session_answer.outcome;
+        answer.collection := session_answer.collection;
+        answer.observed_at := clock_timestamp();
+    end if;
+    return answer;
+end
+$function$
+
+-- Trigger: tells those who wait for a session of a pool that there is one.
+CREATE OR REPLACE FUNCTION pgmutex.session_comes_back()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+begin
+    perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', new.collection, ''));
+    perform wake_pool(new.collection);
+    return null;
+end
+$function$
+
 -- Whether the database session that a rule connection names has ended.
 CREATE OR REPLACE FUNCTION pgmutex.session_is_gone(config text)
  RETURNS boolean
@@ -2543,6 +3659,22 @@ begin
     end if;
     -- Advisory locks are not replicated: a standby cannot tell.
     return not pg_is_in_recovery() and pg_try_advisory_xact_lock_shared(number::bigint);
+end
+$function$
+
+-- Locks the row of the first session that a filter lets through.
+CREATE OR REPLACE FUNCTION pgmutex.session_that_fits(collection text, filter jsonb)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    fits bigint;
+begin
+    perform check_pool(session_that_fits.collection);
+    execute format('select p.id from pool_session p where p.collection = $1 and %s order by p.id limit 1 for update',
+                   pool_condition(session_that_fits.filter))
+    into fits using session_that_fits.collection;
+    return fits;
 end
 $function$
 
@@ -2596,6 +3728,89 @@ begin
 end
 $function$
 
+-- Locks the row of the session that comes next: never used, or unused for longest, of those that can be taken. Null if there is none.
+CREATE OR REPLACE FUNCTION pgmutex.take_session(collection text, condition text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+    now_is  timestamptz := clock_timestamp();  -- a variable: an index is not searched by what may change on the way
+    due     bigint[];
+    used    timestamptz[];
+    spare   bigint[];
+    leased  bigint[];
+    suspect bigint;
+    token   bigint;
+    taken   bigint;
+    looked  boolean := false;
+begin
+    -- In bounded steps: if more have become due since the last look, the rest counts from the next one on.
+    select array_agg(w.id order by w.last_use nulls first, w.id) filter (where w.fencing_token is null),
+           array_agg(w.last_use order by w.last_use nulls first, w.id) filter (where w.fencing_token is null),
+           array_agg(w.id) filter (where w.fencing_token is not null)
+    into due, used, leased
+    from (select p.id, p.last_use, p.fencing_token from pool_session p
+          where p.collection = take_session.collection and p.active and not p.is_ready and p.due_at <= now_is
+          order by p.due_at
+          limit 1000) w;
+    spare := due[501:600];
+    if due is not null and take_session.condition <> 'true' then
+        execute format('select array_agg(p.id), array_agg(p.last_use) from pool_session p '
+                       'where p.collection = $1 and p.id = any ($2) and (%s)', take_session.condition)
+        into due, used using take_session.collection, due;
+    end if;
+    loop
+        foreach suspect in array coalesce(leased, '{}') loop
+            select p.fencing_token into token from pool_session p
+            where p.collection = take_session.collection and p.id = suspect and p.fencing_token is not null
+            for update skip locked;
+            if found then
+                perform look_at_lease(take_session.collection, suspect, token);
+            end if;
+        end loop;
+        leased := null;
+        taken := lock_next_session(take_session.collection, take_session.condition, due, used);
+        if taken is not null then
+            select h.fencing_token into token from hold h
+            where h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = taken::text
+            order by h.permit
+            limit 1;
+            exit when not found;
+            -- Somebody has made the row forget its lease. The session is that hold's still.
+            update pool_session p set fencing_token = token
+            where p.collection = take_session.collection and p.id = taken;
+            perform look_at_lease(take_session.collection, taken, token);
+            continue;
+        end if;
+        exit when looked;
+        -- Nobody says when the session of a worker ends. Before none is given, its leases are looked at: only those that are over are
+        -- touched, for their workers are about to give back the others.
+        select array_agg(l.id) into leased
+        from (select p.id, p.fencing_token, p.active and p.next_use <= now_is as is_wanted from pool_session p
+              where p.collection = take_session.collection and p.fencing_token is not null
+              order by p.id
+              limit 1000) l
+        join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = l.id::text
+                   and h.fencing_token = l.fencing_token
+        where l.is_wanted and h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config);
+        looked := true;
+    end loop;
+    -- Those that nobody has come for go where one step finds them: not the first ones, which others are coming for at this moment.
+    if spare <> '{}' then
+        update pool_session p set is_ready = true
+        where p.collection = take_session.collection and p.id in (
+            select s.id from pool_session s
+            where s.collection = take_session.collection and s.id = any (spare) and s.fencing_token is null
+            for update skip locked);
+    end if;
+    return taken;
+end
+$function$
+
 -- Whether of two who wait, one at a path above that of the other, one would be in the way of the other.
 CREATE OR REPLACE FUNCTION pgmutex.takes_turns(one pgmutex.mutex_waiter, other pgmutex.mutex_waiter)
  RETURNS boolean
@@ -2623,6 +3838,45 @@ begin
         end loop;
     end if;
     return pg_try_advisory_xact_lock(mutex_key(try_lock_mutex.mutex_group, try_lock_mutex.mutex_mode, try_lock_mutex.mutex_id));
+end
+$function$
+
+-- A document with the values at some dotted paths set and those at others taken away. Raises PM003 if that makes no sense.
+CREATE OR REPLACE FUNCTION pgmutex.updated_document(document jsonb, changes jsonb, unset text[])
+ RETURNS jsonb
+ LANGUAGE plpgsql
+AS $function$
+declare
+    changed  jsonb := document;
+    conflict text;
+    change   record;
+begin
+    if coalesce(jsonb_typeof(changes), 'object') <> 'object' then
+        perform refuse_input('payload must be an object of dotted paths and their new values');
+    elsif (select count(*) from jsonb_object_keys(changes)) + coalesce(cardinality(unset), 0) > 1000 then
+        perform refuse_input('at most 1000 paths are changed at once');
+    elsif array_position(unset, null) is not null then
+        perform refuse_input('unset_payload must be a list of dotted paths');
+    end if;
+    select a.key into conflict
+    from (select k.key, k.place from (select jsonb_object_keys(changes) union all select unnest(unset)) n (key)
+          cross join lateral (select n.key, row_number() over ()) k (key, place)) a
+    join (select jsonb_object_keys(changes) as key union all select unnest(unset)) b on starts_with(b.key, a.key || '.')
+    limit 1;
+    if not found then
+        select n.key into conflict from (select jsonb_object_keys(changes) as key union all select unnest(unset)) n
+        group by n.key having count(*) > 1 limit 1;
+    end if;
+    if found then
+        perform refuse_input(format('%L is changed, and so is the whole or a part of it: say it once', conflict));
+    end if;
+    for change in select c.key, c.value from jsonb_each(changes) c loop
+        changed := document_with(changed, path_of_key(change.key), change.value);
+    end loop;
+    for change in select u.key from unnest(unset) u (key) loop
+        changed := document_with(changed, path_of_key(change.key), null);
+    end loop;
+    return changed;
 end
 $function$
 
@@ -2755,6 +4009,25 @@ begin
         order by 1
     loop
         perform wake_line(wake_lines.mutex_group, wake_lines.mutex_mode, line);
+    end loop;
+end
+$function$
+
+-- Tells the first in each line of a pool to ask again, if there is a session to be had.
+CREATE OR REPLACE FUNCTION pgmutex.wake_pool(collection text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+    line text;
+begin
+    for line in
+        select distinct w.mutex_id from mutex_waiter w
+        where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = wake_pool.collection
+        order by 1
+    loop
+        perform wake_line('pgmutex.pool', wake_pool.collection, line);
     end loop;
 end
 $function$

@@ -196,29 +196,26 @@ impl TryFrom<Period> for Duration {
     }
 }
 
-/// Refuses what the database could not store as JSON: the character NUL in a text or a name.
+/// Deepest nesting of a payload, or of a value in it: far from what readers of JSON give up at.
+const DEEPEST: usize = 100;
+
+/// Refuses what the database could not store as JSON, or nobody read back: the character NUL in a
+/// text or a name, and nesting that does not end.
 pub(crate) fn check_json(field: &'static str, value: &Value) -> Result<()> {
-    let has_nul = |text: &str| text.contains('\0');
-    let refused = match value {
-        Value::String(text) => has_nul(text),
-        Value::Array(values) => {
-            return values.iter().try_for_each(|value| check_json(field, value));
-        }
-        Value::Object(entries) => {
-            if !entries.keys().any(|key| has_nul(key)) {
-                return entries
-                    .values()
-                    .try_for_each(|value| check_json(field, value));
-            }
-            true
-        }
-        _ => false,
-    };
-    match refused {
-        true => Err(Error::InvalidInput {
-            field,
-            reason: "contains the character NUL, which PostgreSQL cannot store".to_owned(),
-        }),
-        false => Ok(()),
-    }
+    check_json_at(field, value, 0)
 }
+
+fn check_json_at(field: &'static str, value: &Value, depth: usize) -> Result<()> {
+    let check = |value: &Value| check_json_at(field, value, depth + 1);
+    let reason = match value {
+        _ if depth > DEEPEST => format!("is nested more than {DEEPEST} levels deep"),
+        Value::String(text) if text.contains('\0') => NO_NUL.to_owned(),
+        Value::Object(entries) if entries.keys().any(|key| key.contains('\0')) => NO_NUL.to_owned(),
+        Value::Array(values) => return values.iter().try_for_each(check),
+        Value::Object(entries) => return entries.values().try_for_each(check),
+        _ => return Ok(()),
+    };
+    Err(Error::InvalidInput { field, reason })
+}
+
+const NO_NUL: &str = "contains the character NUL, which PostgreSQL cannot store";

@@ -153,6 +153,12 @@ impl SessionFilter {
         self
     }
 
+    /// The paths that it names.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        let paths = self.conditions.iter();
+        paths.filter_map(|condition| condition.path.as_deref())
+    }
+
     /// What the values are compared with.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
         self.conditions

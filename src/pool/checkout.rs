@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     SessionPool,
     gate::{Gate, Terms},
-    session_pool::read_payload,
+    session_pool::{check_collection, check_filter, read_payload},
 };
 use crate::{
     backend::BackendFuture,
@@ -121,6 +121,8 @@ impl<'a, T> Checkout<'a, T> {
 
 impl<'a, T: DeserializeOwned + Send + Sync> Checkout<'a, T> {
     async fn run(self) -> Result<CheckedOutSession<T>> {
+        check_collection(self.pool.collection())?;
+        check_filter(&self.filter)?;
         let delay = self.next_use_delay.unwrap_or(self.pool.next_use_delay());
         let terms = Terms {
             collection: self.pool.collection().to_owned(),

@@ -471,6 +471,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> SessionPool<T> {
     /// [`Error::Unavailable`] and the like.
     pub async fn count_active(&self) -> Result<u64> {
         let filter = self.settings.default_filter.clone();
+        check_filter(&filter)?;
         self.number(PoolCall::CountActive(filter)).await
     }
 
@@ -536,6 +537,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> SessionPool<T> {
         after: Option<i64>,
     ) -> Result<Vec<PooledSession<T>>> {
         check_filter(&filter)?;
+        let paths = self.settings.projection.iter();
+        paths
+            .map(String::as_str)
+            .try_for_each(|path| check_path("projection", path))?;
         let call = PoolCall::Find {
             filter,
             projection: self.settings.projection.clone(),
@@ -721,7 +726,7 @@ fn senseless(answer: &PoolAnswer) -> Error {
     }
 }
 
-fn check_collection(collection: &str) -> Result<()> {
+pub(super) fn check_collection(collection: &str) -> Result<()> {
     let reason = match collection {
         "" => "is empty: it names the pool".to_owned(),
         name if name.len() > 400 => {
@@ -748,7 +753,10 @@ fn check_path(field: &'static str, path: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_filter(filter: &SessionFilter) -> Result<()> {
+pub(super) fn check_filter(filter: &SessionFilter) -> Result<()> {
+    filter
+        .paths()
+        .try_for_each(|path| check_path("filter", path))?;
     filter
         .values()
         .try_for_each(|value| check_json("filter", value))

@@ -200,12 +200,13 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
                 "not coalesce('search_path=pgmutex, pg_temp' = any (proconfig), false)"
             ))
             .await,
-        "be_durable check_access check_call check_path check_payload check_period check_pool check_reach check_requests \
-         check_rule check_text circle_of_waiting could_be_captured current_timeline document_with draw_fencing_token \
-         end_of_path evict_hold first_in_line hold_in_the_way hold_is_over is_path join_line listener_is_seen lock_mutex \
-         lock_mutexes lock_session lock_what_is_over_above locks_of look_at_lease mutex_key path_of_key paths_above \
-         pool_condition pool_could_give pool_line projected_document refuse_deadlock refuse_input refuse_transaction \
-         rule_ends_at session_is_gone session_that_fits take_session takes_turns try_lock_mutex updated_document \
+        "be_durable check_access check_call check_count check_path check_payload check_period check_pool check_reach \
+         check_requests check_rule check_text circle_of_waiting could_be_captured current_timeline document_with \
+         draw_fencing_token end_of_path evict_hold first_in_line hold_in_the_way hold_is_over is_path join_line \
+         listener_is_seen lock_mutex lock_mutexes lock_next_session lock_session lock_what_is_over_above locks_of look_at_lease \
+         mutex_key path_of_key paths_above pool_condition pool_could_give pool_line projected_document refuse_deadlock \
+         refuse_input refuse_transaction rule_ends_at session_is_gone session_that_fits take_session takes_turns try_lock_mutex \
+         updated_document \
          waiter_in_the_way waiter_is_gone wake_line wake_lines wake_pool"
     );
     let declares_ours = "prolang = (select oid from pg_language where lanname = 'plpgsql') \

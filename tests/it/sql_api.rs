@@ -77,6 +77,52 @@ async fn functions_have_their_published_names_and_arguments() {
         ),
         ("release_owner", "owner_session text, batch integer"),
         ("bump_generation", ""),
+        (
+            "pool_checkout",
+            "collection text, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, \
+             auto_release_rule text, auto_release_config text, status_data text, count_use bigint, next_use_delay interval, \
+             filter jsonb, wait boolean, listener bigint, while_holding bigint[], OUT lease pgmutex.hold_outcome, OUT session pgmutex.pool_outcome",
+        ),
+        (
+            "pool_get_session",
+            "collection text, count_use bigint, next_use_delay interval, request_id text, filter jsonb",
+        ),
+        (
+            "pool_success",
+            "collection text, id bigint, count_success bigint, next_use_delay interval, fencing_token bigint",
+        ),
+        (
+            "pool_lock",
+            "collection text, id bigint, period interval, fencing_token bigint",
+        ),
+        (
+            "pool_block",
+            "collection text, id bigint, period interval, fencing_token bigint",
+        ),
+        ("pool_inactive", "collection text, id bigint"),
+        ("pool_activate", "collection text, id bigint"),
+        ("pool_add", "collection text, payload jsonb"),
+        (
+            "pool_update",
+            "collection text, id bigint, payload jsonb, unset_payload text[]",
+        ),
+        ("pool_delete", "collection text, id bigint"),
+        ("pool_get", "collection text, id bigint"),
+        (
+            "pool_find",
+            "collection text, filter jsonb, projection text[], page_size bigint, after_id bigint",
+        ),
+        ("pool_count", "collection text, filter jsonb"),
+        ("pool_count_active", "collection text, filter jsonb"),
+        (
+            "pool_find_one_and_update",
+            "collection text, filter jsonb, payload jsonb, unset_payload text[]",
+        ),
+        ("pool_delete_one", "collection text, filter jsonb"),
+        ("pool_create_index", "collection text, path text"),
+        ("pool_list_indexes", "collection text"),
+        ("pool_drop_index", "collection text, path text"),
+        ("pool_statistics", "collection text"),
     ] {
         assert_eq!(signature(function).await, arguments, "{function}");
     }

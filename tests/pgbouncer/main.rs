@@ -10,5 +10,6 @@ mod contention;
 mod guards;
 mod migrations;
 mod pooling;
+mod session_pools;
 mod support;
 mod transactions;

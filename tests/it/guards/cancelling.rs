@@ -60,12 +60,12 @@ const LEFT_BEHIND: &str = "
                where datname = current_database() and state like 'idle in transaction%'))::text";
 
 /// Returns when nothing is left behind.
-async fn nothing_stays(session: &Session) {
+pub(crate) async fn nothing_stays(session: &Session) {
     must(session.ask_until(LEFT_BEHIND, |count| count == "0")).await;
 }
 
 /// Gives something up at each of its awaits.
-async fn at_every_await<T>(session: &Session, what: impl AsyncFn() -> T) {
+pub(crate) async fn at_every_await<T>(session: &Session, what: impl AsyncFn() -> T) {
     for polls in 0.. {
         for when_it_could_go_on in [false, true] {
             let output = give_up(what(), polls, when_it_could_go_on).await;

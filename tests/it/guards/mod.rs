@@ -1,7 +1,7 @@
 //! Guards: waiting in line, keeping alive, knowing of a loss, giving back.
 
 mod attached;
-mod cancelling;
+pub(crate) mod cancelling;
 mod circles;
 mod handing_over;
 mod holding;

@@ -2,21 +2,24 @@
 
 use crate::support::{Database, Session};
 
-async fn add(s: &Session, count: i32) {
+pub(super) async fn add(s: &Session, count: i32) {
     s.run(&format!(
         "select pgmutex.pool_add('p', jsonb_build_object('n', n)) from generate_series(1, {count}) n"
     ))
     .await;
 }
 
-async fn checkout(s: &Session, owner: &str, more: &str) -> String {
-    s.ask(&format!(
-        "select concat_ws(' ', (c.lease).outcome, (c.session).payload ->> 'n') from pgmutex.pool_checkout('p', '{owner}'{more}) c"
-    ))
-    .await
+pub(super) async fn checkout(s: &Session, owner: &str, more: &str) -> String {
+    s.ask(&checkout_call(owner, more)).await
 }
 
-async fn get(s: &Session, more: &str) -> String {
+pub(super) fn checkout_call(owner: &str, more: &str) -> String {
+    format!(
+        "select concat_ws(' ', (c.lease).outcome, (c.session).payload ->> 'n') from pgmutex.pool_checkout('p', '{owner}'{more}) c"
+    )
+}
+
+pub(super) async fn get(s: &Session, more: &str) -> String {
     s.ask(&format!(
         "select concat_ws(' ', outcome, payload ->> 'n') from pgmutex.pool_get_session('p'{more})"
     ))
