@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Map, Value, json};
 
 /// After so long, what was waited for will not come.
-const HANG: Duration = Duration::from_secs(90);
+const HANG: Duration = Duration::from_secs(300);
 
 const INSTALL: &str = "install Chromium and its driver: apt-get install chromium chromium-driver";
 

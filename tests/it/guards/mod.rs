@@ -23,7 +23,7 @@ use crate::support::Session;
 
 /// Waits for what must come, and fails if it does not. Not a measure of anything.
 pub(crate) async fn must<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(60), future)
+    timeout(Duration::from_secs(300), future)
         .await
         .expect("it hangs")
 }

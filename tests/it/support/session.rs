@@ -4,7 +4,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{Client, Error};
 
 /// How long a step may take before the test is considered hung. Not a measure of anything.
-const HUNG: Duration = Duration::from_secs(60);
+const HUNG: Duration = Duration::from_secs(300);
 
 /// A database session that takes one step after the other, and can be seen to wait.
 pub(crate) struct Session {
