@@ -172,7 +172,8 @@ pub(super) async fn canhaz(
         .lock_children(lock_children);
     let undelivered = {
         let (app, path, owner) = (app.clone(), path.clone(), owner.clone());
-        move || Undelivered::new(&app.errands, give_back(path, owner))
+        let place = place.clone();
+        move || Undelivered::new(&app.errands, give_back(path, owner, place))
     };
     let wait = wait.map_or(Duration::ZERO, |Seconds(wait)| wait.min(app.limits.wait));
     let captured = if wait.is_zero() {
@@ -284,8 +285,9 @@ pub(super) async fn dohaz(
 #[expect(dead_code, reason = "it only describes")]
 pub(super) fn dohaz_root() {}
 
-/// Releases what nobody knows how to release.
-async fn give_back(path: TreePath, owner: MutexOwner) {
+/// Releases what nobody knows how to release. Until then it counts as at work, also if its client is
+/// gone: clients that come and go cannot pile up more than is allowed.
+async fn give_back(path: TreePath, owner: MutexOwner, _place: Place) {
     // A call whose outcome is unknown has been repeated already, for as long as the settings say.
     match path.release().owner(owner).await {
         // It had not been captured after all.

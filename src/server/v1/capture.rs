@@ -100,8 +100,9 @@ pub(in crate::server) async fn capture(
 
     let undelivered = {
         let (app, id, owner) = (app.clone(), mutex.id.clone(), asker.owner.clone());
+        let place = place.clone();
         move || {
-            let give_back = give_back(app.mutexes.clone(), id, owner);
+            let give_back = give_back(app.mutexes.clone(), id, owner, place);
             Undelivered::new(&app.errands, give_back)
         }
     };
@@ -137,8 +138,9 @@ pub(in crate::server) async fn capture(
     }))
 }
 
-/// Releases what nobody knows how to release.
-async fn give_back(mutexes: Mutexes, id: MutexId, owner: MutexOwner) {
+/// Releases what nobody knows how to release. Until then it counts as at work, also if its client is
+/// gone: clients that come and go cannot pile up more than is allowed.
+async fn give_back(mutexes: Mutexes, id: MutexId, owner: MutexOwner, _place: Place) {
     match mutexes.release(&id).owner(owner).await {
         // It had not been captured after all.
         Ok(_) | Err(Error::Busy { .. }) => {}
