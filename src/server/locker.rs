@@ -183,9 +183,11 @@ pub(super) async fn canhaz(
     } else {
         place.wait_instead(&app)?;
         let capture = path.capture().owner(owner).auto_release(rule).wait(wait);
+        // Before it waits: what it may have captured without learning it is given back, too.
+        let undelivered = undelivered();
         // Dropped, it leaves the line, and gives back what it has just won.
         let answer = app.unless_stopping(capture.into_future()).await?;
-        answer.map(|captured| (captured, undelivered()))
+        undelivered.outcome(answer)
     };
     match captured {
         Ok((_, undelivered)) => {

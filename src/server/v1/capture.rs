@@ -128,8 +128,16 @@ pub(in crate::server) async fn capture(
         if !wait.is_zero() {
             place.wait_instead(&app)?;
         }
-        let captured = app.unless_stopping(capture).await??;
-        (captured, asker.is_known_to_nobody.then(undelivered))
+        // Before it waits: what it may have captured without learning it is given back, too.
+        let undelivered = asker.is_known_to_nobody.then(undelivered);
+        let answer = app.unless_stopping(capture).await?;
+        match undelivered {
+            Some(undelivered) => {
+                let (captured, undelivered) = undelivered.outcome(answer)?;
+                (captured, Some(undelivered))
+            }
+            None => (answer?, None),
+        }
     };
     let text = body::written(&CapturedNow::new(&captured, asker.request_id))?;
     Ok(body::json(match undelivered {
