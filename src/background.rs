@@ -32,12 +32,21 @@ pub(crate) struct Background {
     /// How many pieces of work there are that end by themselves, and that someone may want to wait
     /// for.
     errands: Arc<watch::Sender<usize>>,
+    /// How many threads there are.
+    threads: Arc<watch::Sender<usize>>,
 }
 
 /// Counts as long as it is there.
-struct Errand(Arc<watch::Sender<usize>>);
+struct Counted(Arc<watch::Sender<usize>>);
 
-impl Drop for Errand {
+impl Counted {
+    fn among(count: &Arc<watch::Sender<usize>>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
@@ -56,6 +65,7 @@ impl Background {
             jobs: Arc::default(),
             own_thread,
             errands: Arc::new(watch::Sender::new(0)),
+            threads: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -71,7 +81,7 @@ impl Background {
             }
         }
         let (sender, receiver) = mpsc::unbounded_channel();
-        let has_begun = start(receiver, self.own_thread);
+        let has_begun = start(receiver, self.own_thread, Counted::among(&self.threads));
         *jobs = has_begun.then(|| sender.clone());
         // Whatever the work holds may have work done itself when it is dropped.
         drop(jobs);
@@ -82,8 +92,7 @@ impl Background {
 
     /// Has work done that ends by itself: [`done`](Self::done) waits for it.
     pub(crate) fn send_off(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.errands.send_modify(|count| *count += 1);
-        let errand = Errand(Arc::clone(&self.errands));
+        let errand = Counted::among(&self.errands);
         self.spawn(async move {
             work.await;
             drop(errand);
@@ -95,6 +104,17 @@ impl Background {
         let mut errands = self.errands.subscribe();
         // The sender is here: there is no error.
         let _ = errands.wait_for(|count| *count == 0).await;
+    }
+
+    /// Returns when the thread has ended, and with it the connections that it drives. It ends a moment
+    /// after the last clone is gone; what this returns is none.
+    #[cfg(all(unix, feature = "cli", feature = "server", feature = "private-server"))]
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let mut threads = self.threads.subscribe();
+        async move {
+            // An error: nobody is there who counts, nor a thread.
+            let _ = threads.wait_for(|count| *count == 0).await;
+        }
     }
 
     /// Has work done and gives its result. If the caller does not wait for it, it is done all the
@@ -118,11 +138,14 @@ impl Default for Background {
 }
 
 /// Whether there is something to run on.
-fn start(receiver: mpsc::UnboundedReceiver<Job>, own_thread: bool) -> bool {
+fn start(receiver: mpsc::UnboundedReceiver<Job>, own_thread: bool, thread: Counted) -> bool {
     if !own_thread {
         return match Handle::try_current() {
             Ok(runtime) => {
-                drop(runtime.spawn(serve(receiver)));
+                drop(runtime.spawn(async move {
+                    serve(receiver).await;
+                    drop(thread);
+                }));
                 true
             }
             Err(error) => {
@@ -133,8 +156,8 @@ fn start(receiver: mpsc::UnboundedReceiver<Job>, own_thread: bool) -> bool {
     }
     let started = std::thread::Builder::new()
         .name("pgmutex".to_owned())
-        .spawn(
-            move || match Builder::new_current_thread().enable_all().build() {
+        .spawn(move || {
+            match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime.block_on(async {
                     serve(receiver).await;
                     // A connection that was opened here, into a pool of the application's, is
@@ -144,8 +167,9 @@ fn start(receiver: mpsc::UnboundedReceiver<Job>, own_thread: bool) -> bool {
                     }
                 }),
                 Err(error) => tracing::error!(%error, "no runtime for background work"),
-            },
-        );
+            }
+            drop(thread);
+        });
     if let Err(error) = &started {
         tracing::error!(%error, "no thread for background work");
     }

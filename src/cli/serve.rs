@@ -1,3 +1,5 @@
+#[cfg(all(unix, feature = "private-server"))]
+use std::time::Duration;
 use std::{
     fs,
     io::Write,
@@ -6,6 +8,8 @@ use std::{
 };
 
 use clap::Args;
+#[cfg(all(unix, feature = "private-server"))]
+use tokio::time::timeout;
 use tracing_subscriber::filter::Targets;
 
 #[cfg(not(all(unix, feature = "private-server")))]
@@ -13,11 +17,18 @@ use super::database::UNNAMED;
 use super::{Failure, database::Database, log};
 #[cfg(all(unix, feature = "private-server"))]
 use crate::private_server::PrivatePostgres;
-use crate::server::{Server, TokenList, stop_signal};
+use crate::{
+    mutexes::Mutexes,
+    server::{Server, TokenList, stop_signal},
+};
 
 /// Where a private PostgreSQL keeps its data if nothing is said.
 #[cfg(all(unix, feature = "private-server"))]
 const DEFAULT_FOLDER: &str = "locks.db";
+
+/// How long the connections to a private PostgreSQL may take to close.
+#[cfg(all(unix, feature = "private-server"))]
+const CLOSING: Duration = Duration::from_secs(10);
 
 /// Serves locks over HTTP
 ///
@@ -57,7 +68,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// Let everyone who reaches the address do everything, also from other machines
+    /// Let everyone who reaches the address do everything, also from other machines; say --allow-host as well, or foreign web pages can do it, too
     #[arg(long)]
     open_to_all: bool,
 
@@ -96,18 +107,30 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        let served = runtime.block_on(self.serve(tokens, &place));
+        let mutexes = runtime.block_on(self.database.mutexes(&place.url))?;
+        #[cfg(all(unix, feature = "private-server"))]
+        let ended = mutexes.ended();
+        let served = runtime.block_on(self.serve(mutexes, tokens, &place));
         drop(runtime);
-        // After all its connections are closed.
         #[cfg(all(unix, feature = "private-server"))]
         if let Some(mut private) = place.private {
+            // All connections are closed first: none is to be lost with its server.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()?;
+            // If not, the server closes them.
+            let _ = runtime.block_on(async { timeout(CLOSING, ended).await });
             private.stop()?;
         }
         served
     }
 
-    async fn serve(self, tokens: Option<TokenList>, place: &Place) -> Result<(), Failure> {
-        let mutexes = self.database.mutexes(&place.url).await?;
+    async fn serve(
+        self,
+        mutexes: Mutexes,
+        tokens: Option<TokenList>,
+        place: &Place,
+    ) -> Result<(), Failure> {
         mutexes.migrate().await?;
 
         let mut server = Server::new(mutexes).tree(&self.tree).collect_metrics();
@@ -191,9 +214,31 @@ impl Serve {
 
 /// What people may read of a URL: neither the password nor the parameters, which may have one too.
 fn without_secrets(url: &str) -> &str {
-    let place = url.split('?').next().unwrap_or(url);
-    match place.split_once("://") {
-        Some((_, place)) => place.rsplit('@').next().unwrap_or(place),
-        None => "the database named",
+    let Some((_, place)) = url.split_once("://") else {
+        return "the database named";
+    };
+    // A password may have any character that is no `@`, a question mark too.
+    let place = place.split_once('@').map_or(place, |(_, place)| place);
+    let place = place.split('?').next().unwrap_or(place);
+    place.rsplit('@').next().unwrap_or(place)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_url_is_shown_without_what_is_secret() {
+        for (url, shown) in [
+            (
+                "postgres://me:pass@host:5432/db?password=pass",
+                "host:5432/db",
+            ),
+            ("postgresql://me:pa?ss@host/db", "host/db"),
+            ("postgres://me:pa/ss@host/db", "host/db"),
+            ("postgres://me:pa@ss@host/db", "host/db"),
+            ("postgres://host/db", "host/db"),
+            ("host=h password=pass", "the database named"),
+        ] {
+            assert_eq!(super::without_secrets(url), shown, "{url}");
+        }
     }
 }

@@ -537,6 +537,13 @@ impl Mutexes {
         self.parts.routes.ward("").background.done().await;
     }
 
+    /// Returns when also the connections of the background thread are closed, a moment after the last
+    /// clone of these mutexes is gone: what this returns is none.
+    #[cfg(all(unix, feature = "cli", feature = "server", feature = "private-server"))]
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + use<> {
+        self.parts.routes.ward("").background.ended()
+    }
+
     /// The verbs inside a transaction of the caller's: what they do commits or rolls back with
     /// the caller's own data. The transaction must be read committed.
     ///

@@ -108,7 +108,9 @@ impl Server {
     }
 
     /// Lets it be bound to an address that other machines reach, without tokens: whoever reaches it
-    /// may do everything.
+    /// may do everything. Name its hosts with [`allow_host`](Self::allow_host) as well: else a foreign
+    /// page whose name resolves to this address passes for the server's own. And encrypt: to what is
+    /// not encrypted browsers do not say which page sends a request, if the page does not want it.
     pub fn open_to_all(mut self) -> Self {
         self.open_to_all = true;
         self

@@ -61,6 +61,19 @@ pub(super) struct Rule {
     config: String,
 }
 
+impl Hold {
+    /// With no more of the status text than so many characters.
+    pub(super) fn with_short_status(mut self, most: usize) -> Self {
+        if let Some(status) = &mut self.status_data
+            && let Some((end, _)) = status.char_indices().nth(most)
+        {
+            status.truncate(end);
+            status.push('…');
+        }
+        self
+    }
+}
+
 impl From<&Mutex> for Hold {
     fn from(mutex: &Mutex) -> Self {
         let (rule, config) = mutex.auto_release.dump();

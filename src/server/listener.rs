@@ -26,6 +26,9 @@ pub(super) struct Peer(pub(super) SocketAddr);
 /// Between two attempts to accept a connection while the system has no means for one.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a server that stops gives back what nobody will take.
+const GIVING_BACK: Duration = Duration::from_secs(10);
+
 /// Why a server cannot begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -95,14 +98,15 @@ impl Listening {
     }
 
     /// Serves until `stop` returns. Then it accepts nothing more, tells those who wait in line to come
-    /// again, lets the requests at work end, for as long as [`Limits::drain_time`] says, and
-    /// gives back what nobody will take.
+    /// again, lets the requests at work end, for as long as [`Limits::drain_time`] says, cuts off
+    /// those that have not, and gives back what nobody will take, for 10 s at most.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let app = self.app;
         let router = Routes::all(&app).into_router();
         // As many as can be waited for at once.
         let most = u16::try_from(app.limits.connections).unwrap_or(u16::MAX);
         let connections = Arc::new(Semaphore::new(usize::from(most)));
+        let cut_off = watch::Sender::new(false);
         let mut stop = std::pin::pin!(stop);
         loop {
             let (stream, peer, permit) = tokio::select! {
@@ -116,22 +120,32 @@ impl Listening {
                 peer: Peer(peer),
             };
             let tls = self.tls.clone();
+            let mut is_cut_off = cut_off.subscribe();
             tokio::spawn(async move {
-                connection.serve_tcp(stream, tls).await;
+                tokio::select! {
+                    () = connection.serve_tcp(stream, tls) => {}
+                    () = stopped(&mut is_cut_off) => {}
+                }
                 drop(permit);
             });
         }
         drop(self.listener);
         tracing::info!("stopping: waiting for the requests at work");
         self.stopping.send_replace(true);
-        let drained = async {
-            // All connections are closed when all permits are back.
+        // All connections are closed when all permits are back.
+        let closed = connections.acquire_many(u32::from(most));
+        if timeout(app.limits.drain_time, closed).await.is_err() {
+            tracing::warn!("requests were still at work; they are cut off");
+        }
+        cut_off.send_replace(true);
+        // Also when one client was too slow: what the others left behind is given back.
+        let given_back = async {
             drop(connections.acquire_many(u32::from(most)).await);
             app.errands.done().await;
             app.mutexes.shutdown().await;
         };
-        if timeout(app.limits.drain_time, drained).await.is_err() {
-            tracing::warn!("requests were still at work; they are cut off");
+        if timeout(GIVING_BACK, given_back).await.is_err() {
+            tracing::warn!("not everything could be given back that nobody will take");
         }
     }
 }

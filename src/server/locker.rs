@@ -172,7 +172,8 @@ pub(super) async fn canhaz(
         .lock_children(lock_children);
     let undelivered = {
         let (app, path, owner) = (app.clone(), path.clone(), owner.clone());
-        move || Undelivered::new(&app.errands, give_back(path, owner))
+        let place = place.clone();
+        move || Undelivered::new(&app.errands, give_back(path, owner, place))
     };
     let wait = wait.map_or(Duration::ZERO, |Seconds(wait)| wait.min(app.limits.wait));
     let captured = if wait.is_zero() {
@@ -182,9 +183,11 @@ pub(super) async fn canhaz(
     } else {
         place.wait_instead(&app)?;
         let capture = path.capture().owner(owner).auto_release(rule).wait(wait);
+        // Before it waits: what it may have captured without learning it is given back, too.
+        let undelivered = undelivered();
         // Dropped, it leaves the line, and gives back what it has just won.
         let answer = app.unless_stopping(capture.into_future()).await?;
-        answer.map(|captured| (captured, undelivered()))
+        undelivered.outcome(answer)
     };
     match captured {
         Ok((_, undelivered)) => {
@@ -284,8 +287,9 @@ pub(super) async fn dohaz(
 #[expect(dead_code, reason = "it only describes")]
 pub(super) fn dohaz_root() {}
 
-/// Releases what nobody knows how to release.
-async fn give_back(path: TreePath, owner: MutexOwner) {
+/// Releases what nobody knows how to release. Until then it counts as at work, also if its client is
+/// gone: clients that come and go cannot pile up more than is allowed.
+async fn give_back(path: TreePath, owner: MutexOwner, _place: Place) {
     // A call whose outcome is unknown has been repeated already, for as long as the settings say.
     match path.release().owner(owner).await {
         // It had not been captured after all.

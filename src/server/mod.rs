@@ -55,7 +55,9 @@ pub use tls::TlsError;
 pub use token_list::{TokenList, TokenListError};
 
 /// A router with the default settings, to be mounted in an application's: everyone whom the
-/// application lets through may do everything, force included. [`Server::router`] has settings.
+/// application lets through may do everything, force included. [`Server::router`] has settings; where
+/// nobody has to log in, [`Server::allow_host`] is one that matters: the router cannot know by which
+/// names it is reached, and a foreign page may have its own name resolve to this machine.
 pub fn router(mutexes: crate::mutexes::Mutexes) -> axum::Router {
     Server::new(mutexes).router()
 }

@@ -65,8 +65,8 @@ impl Undelivered {
         }
     }
 
-    /// What there is to give back after this answer.
-    fn outcome(self, answer: Result<Captured>) -> Result<(Captured, Self)> {
+    /// What there is to give back after this answer: something also if it is not known what was done.
+    pub(super) fn outcome(self, answer: Result<Captured>) -> Result<(Captured, Self)> {
         match answer {
             Ok(captured) => Ok((captured, self)),
             Err(error) => {

@@ -76,6 +76,37 @@ async fn no_lock_stays_that_nobody_was_told_of() {
     .await;
 }
 
+/// What clients leave behind counts until it is done: they cannot pile up more than is allowed.
+#[tokio::test]
+async fn who_comes_and_goes_is_counted_until_all_is_done() {
+    let mut limits = pgmutex::server::Limits::default();
+    limits.at_work = 1;
+    // Whoever comes next is let in when the connection of the one before is gone.
+    limits.connections = 1;
+    let server = Serving::with(|server| server.limits(limits)).await;
+    let (client, connection) =
+        tokio_postgres::connect(&server.database.url(), tokio_postgres::NoTls)
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("begin").await.unwrap();
+    client
+        .execute(
+            "select pgmutex.capture('locker', 'tree', '/slow/', 'step', lock_parents => true, lock_children => true)",
+            &[],
+        )
+        .await
+        .unwrap();
+    let mut gone = server.client().await;
+    gone.begin("GET", "/canhaz/slow?id=gone", &[], "").await;
+    let blocked = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+    eventually(async || client.query_one(blocked, &[]).await.unwrap().get(0)).await;
+    drop(gone);
+    assert_eq!(server.get("/canhaz/other").await.problem(), "overloaded");
+    client.batch_execute("rollback").await.unwrap();
+    eventually(async || server.get("/dohaz/slow").await.status == 200).await;
+}
+
 /// What the router hands out and nobody reads has reached nobody.
 #[tokio::test]
 async fn an_answer_that_is_never_sent_gives_its_lock_back() {

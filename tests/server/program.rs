@@ -10,7 +10,7 @@ use std::{
 use pgmutex::server::{Role, TokenList};
 use serde_json::json;
 
-use crate::support::{Client, Database};
+use crate::support::{Client, Database, eventually};
 
 /// `pgmutex serve`, as long as this is there.
 pub(crate) struct Program {
@@ -154,6 +154,29 @@ async fn without_a_database_the_locks_are_kept_in_a_folder_and_found_again() {
     assert_eq!(unlocked.json(), json!({"ok": true}));
     drop(second);
     assert!(Path::new(&kept).join("PG_VERSION").exists());
+}
+
+#[tokio::test]
+async fn an_orderly_stop_gives_no_cause_for_concern() {
+    let folder = Folder::new("stop");
+    let log = folder.file("log");
+    let arguments = ["--file", &folder.file("locks.db")];
+    let served = Program::logging_to(std::fs::File::create(&log).unwrap(), &arguments);
+    let mut client = served.client().await;
+    assert_eq!(client.get("/canhaz/x").await.status, 200);
+    let mut waiting = served.client().await;
+    waiting.begin("GET", "/canhaz/x?wait=60", &[], "").await;
+    eventually(async || {
+        let line = client.get("/v1/waiters").await.json();
+        line["waiters"] != json!([])
+    })
+    .await;
+    assert_eq!(served.terminate(), Some(0));
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.contains("stopping"), "{log}");
+    for level in [" WARN ", " ERROR "] {
+        assert!(!log.contains(level), "{log}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pgmutex::server::Limits;
 use serde_json::json;
 
-use crate::support::{Client, Serving};
+use crate::support::{Client, Serving, eventually};
 
 #[tokio::test]
 async fn those_who_wait_are_told_and_leave_the_line() {
@@ -60,6 +60,43 @@ async fn who_does_not_come_to_an_end_is_cut_off() {
     assert_eq!(server.get("/healthz").await.status, 200);
     server.stop();
     let _database = server.stopped().await;
+}
+
+/// One client that is too slow does not keep the server from giving back what others left.
+#[tokio::test]
+async fn what_is_cut_off_is_given_back_before_the_server_has_stopped() {
+    let mut limits = Limits::default();
+    limits.drain_time = Duration::from_millis(200);
+    let mut server = Serving::with(|server| server.limits(limits)).await;
+    let (client, connection) =
+        tokio_postgres::connect(&server.database.url(), tokio_postgres::NoTls)
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("begin").await.unwrap();
+    client
+        .execute(
+            "select pgmutex.capture('locker', 'tree', '/slow/', 'step', lock_parents => true, lock_children => true)",
+            &[],
+        )
+        .await
+        .unwrap();
+    let mut cut_off = server.client().await;
+    cut_off.begin("GET", "/canhaz/slow", &[], "").await;
+    let blocked = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+    eventually(async || client.query_one(blocked, &[]).await.unwrap().get(0)).await;
+    server.stop();
+    assert_eq!(cut_off.answer().await, None);
+    let last_token = "select last_value from pgmutex.fencing_token_sequence";
+    let before: i64 = client.query_one(last_token, &[]).await.unwrap().get(0);
+    // It is captured now, for nobody.
+    client.batch_execute("rollback").await.unwrap();
+    let mutexes = server.mutexes.clone();
+    let _database = server.stopped().await;
+    let captured: i64 = client.query_one(last_token, &[]).await.unwrap().get(0);
+    assert!(captured > before);
+    let held = mutexes.list(&Default::default()).await.unwrap().mutexes;
+    assert!(held.is_empty(), "{held:?}");
 }
 
 #[tokio::test]

@@ -29,7 +29,8 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// What is held and who waits, as it changes: server-sent events. `hello` says who is asking;
 /// `picture` shows everything, `change` what became different; `clock` is the database's time;
-/// `trouble` means that the database could not be asked.
+/// `trouble` means that the database could not be asked. Of a status text the first 500 characters are
+/// told.
 #[utoipa::path(get, path = "/v1/events", tag = "v1",
     responses(
         (status = 200, description = "Events, until the server stops", body = String, content_type = "text/event-stream"),

@@ -11,6 +11,10 @@ use crate::{
     server::{hold::Hold, v1::waiters::InLine},
 };
 
+/// Most characters of a status text that are shown: a text may have 64 KiB, and a picture is kept
+/// more than once.
+const LONGEST_STATUS: usize = 500;
+
 /// Rows in JSON, by their keys.
 type Rows = BTreeMap<String, String>;
 
@@ -98,7 +102,7 @@ fn hold(mutex: &Mutex) -> Option<(String, String)> {
     let row = serde_json::to_string(&HoldRow {
         key: &key,
         token: mutex.fencing_token.get().to_string(),
-        hold: Hold::from(mutex),
+        hold: Hold::from(mutex).with_short_status(LONGEST_STATUS),
     });
     Some((key, row.ok()?))
 }
@@ -139,6 +143,22 @@ mod tests {
     fn rows(rows: &[(&str, i32)]) -> Rows {
         let row = |(key, value): &(&str, i32)| ((*key).to_owned(), json!([value]).to_string());
         rows.iter().map(row).collect()
+    }
+
+    #[tokio::test]
+    async fn a_long_status_text_is_cut() {
+        let mutexes = Mutexes::builder().backend(crate::session::SessionBackend::new());
+        for (id, length) in [("1", LONGEST_STATUS), ("2", LONGEST_STATUS + 1)] {
+            let id = crate::domain::MutexId::new("orders", "edit", id).unwrap();
+            let capture = mutexes.capture(id).status_data("é".repeat(length));
+            capture.await.unwrap();
+        }
+        let picture = Picture::taken_of(&mutexes, 10).await.unwrap();
+        let rows = picture.holds.values();
+        let rows = rows.map(|row| serde_json::from_str::<Value>(row).unwrap());
+        let shown: Vec<Value> = rows.map(|row| row["status_data"].clone()).collect();
+        let longest = "é".repeat(LONGEST_STATUS);
+        assert_eq!(shown, [json!(longest), json!(format!("{longest}…"))]);
     }
 
     #[test]

@@ -100,8 +100,9 @@ pub(in crate::server) async fn capture(
 
     let undelivered = {
         let (app, id, owner) = (app.clone(), mutex.id.clone(), asker.owner.clone());
+        let place = place.clone();
         move || {
-            let give_back = give_back(app.mutexes.clone(), id, owner);
+            let give_back = give_back(app.mutexes.clone(), id, owner, place);
             Undelivered::new(&app.errands, give_back)
         }
     };
@@ -127,8 +128,16 @@ pub(in crate::server) async fn capture(
         if !wait.is_zero() {
             place.wait_instead(&app)?;
         }
-        let captured = app.unless_stopping(capture).await??;
-        (captured, asker.is_known_to_nobody.then(undelivered))
+        // Before it waits: what it may have captured without learning it is given back, too.
+        let undelivered = asker.is_known_to_nobody.then(undelivered);
+        let answer = app.unless_stopping(capture).await?;
+        match undelivered {
+            Some(undelivered) => {
+                let (captured, undelivered) = undelivered.outcome(answer)?;
+                (captured, Some(undelivered))
+            }
+            None => (answer?, None),
+        }
     };
     let text = body::written(&CapturedNow::new(&captured, asker.request_id))?;
     Ok(body::json(match undelivered {
@@ -137,8 +146,9 @@ pub(in crate::server) async fn capture(
     }))
 }
 
-/// Releases what nobody knows how to release.
-async fn give_back(mutexes: Mutexes, id: MutexId, owner: MutexOwner) {
+/// Releases what nobody knows how to release. Until then it counts as at work, also if its client is
+/// gone: clients that come and go cannot pile up more than is allowed.
+async fn give_back(mutexes: Mutexes, id: MutexId, owner: MutexOwner, _place: Place) {
     match mutexes.release(&id).owner(owner).await {
         // It had not been captured after all.
         Ok(_) | Err(Error::Busy { .. }) => {}
