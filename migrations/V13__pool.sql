@@ -155,15 +155,15 @@ begin
         end if;
         exit when looked;
         -- Nobody says when the session of a worker ends. Before none is given, its leases are looked at: only those that are over are
-        -- touched, for their workers are about to give back the others.
+        -- touched, for their workers are about to give back the others. Nor does anybody when a hold is removed past its triggers.
         select array_agg(l.id) into leased
         from (select p.id, p.fencing_token, p.active and p.next_use <= now_is as is_wanted from pool_session p
               where p.collection = take_session.collection and p.fencing_token is not null
               order by p.id
               limit 1000) l
-        join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = l.id::text
-                   and h.fencing_token = l.fencing_token
-        where l.is_wanted and h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config);
+        left join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = l.id::text
+                        and h.fencing_token = l.fencing_token
+        where l.is_wanted and (h.fencing_token is null or h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config));
         if more_are_due and take_session.condition <> 'true' then
             -- What fits may be none of the first that are due.
             execute format('select array_agg(d.id), array_agg(d.last_use) from (select p.id, p.last_use from pool_session p '
@@ -311,13 +311,14 @@ begin
         or exists (select from pool_session p
                    where p.collection = pool_could_give.collection and p.active and not p.is_ready and p.due_at <= now_is)
         -- As take_session does: nobody says when the session of a worker ends.
-        or exists (select from (select h.auto_release_rule, h.auto_release_config, h.expires_at from pool_session p
-                                join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text
-                                           and h.fencing_token = p.fencing_token
-                                where p.collection = pool_could_give.collection and p.fencing_token is not null and p.active
-                                  and p.next_use <= clock_timestamp() and h.auto_release_rule = 'connection'
-                                limit 1000) h
-                   where hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()));
+        or exists (select from (select p.id, p.fencing_token, p.active and p.next_use <= now_is as is_wanted from pool_session p
+                                where p.collection = pool_could_give.collection and p.fencing_token is not null
+                                order by p.id
+                                limit 1000) l
+                   left join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = pool_could_give.collection and h.mutex_id = l.id::text
+                                   and h.fencing_token = l.fencing_token
+                   where l.is_wanted and (h.fencing_token is null
+                                          or h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config)));
 end
 $$;
 comment on function pool_could_give(text) is 'Whether it is worth asking a pool for a session.';
@@ -795,7 +796,8 @@ begin
 end
 $$;
 comment on function pool_create_index(text, text) is
-    'Makes filters on a dotted path of one pool''s payloads fast. Nobody can write to any pool while it is built. Gives its name.';
+    'Makes filters on a dotted path of one pool''s payloads fast. Nobody can write to any pool while it is built. A session with a value '
+    'of more than some 2,600 bytes there cannot be written any more. Gives its name.';
 
 create function pool_list_indexes(collection text) returns table (name text, path text)
 language plpgsql volatile parallel unsafe security definer
