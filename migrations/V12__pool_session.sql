@@ -83,7 +83,7 @@ language plpgsql volatile parallel unsafe security definer
 set search_path from current
 as $$
 begin
-    if old.mutex_id ~ '^[0-9]{1,18}$' then
+    if old.mutex_id ~ '^-?[0-9]{1,18}$' then
         update pool_session p set fencing_token = null, look_at_lease = null
         where p.collection = old.mutex_mode and p.id = old.mutex_id::bigint and p.fencing_token = old.fencing_token;
     end if;
@@ -94,6 +94,30 @@ comment on function lease_has_ended() is 'Trigger: gives the session of a lease 
 
 create trigger lease_has_ended after delete on mutex_model
 for each row when (old.mutex_group = 'pgmutex.pool') execute function lease_has_ended();
+
+-- A capture by the holder, or a person, may give a lease another rule or token. No heartbeat writes these columns.
+create function lease_has_changed() returns trigger
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+begin
+    if old.mutex_id ~ '^-?[0-9]{1,18}$' then
+        update pool_session p
+        set fencing_token = new.fencing_token,
+            look_at_lease = least(new.expires_at, case when new.auto_release_rule = 'connection' then clock_timestamp() + interval '15 seconds'
+                                                       else 'infinity' end)
+        where p.collection = old.mutex_mode and p.id = old.mutex_id::bigint and p.fencing_token = old.fencing_token;
+    end if;
+    return null;
+end
+$$;
+comment on function lease_has_changed() is 'Trigger: says of a session when to look at its lease, if the lease has become another.';
+
+create trigger lease_has_changed after update of auto_release_rule, auto_release_config, fencing_token on mutex_model
+for each row when (old.mutex_group = 'pgmutex.pool'
+                   and (old.auto_release_rule <> new.auto_release_rule or old.auto_release_config <> new.auto_release_config
+                        or old.fencing_token <> new.fencing_token))
+execute function lease_has_changed();
 
 -- Whoever looks in vain joins the line behind the exclusive lock. Behind the shared one, either the joiner sees the session that comes
 -- back when it looks again, or it is in line by now, and is told. At the end of the transaction: a checkout asks for the exclusive lock

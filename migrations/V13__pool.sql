@@ -113,12 +113,13 @@ declare
     token   bigint;
     taken   bigint;
     looked  boolean := false;
+    more_are_due boolean;
 begin
     -- In bounded steps: if more have become due since the last look, the rest counts from the next one on.
     select array_agg(w.id order by w.last_use nulls first, w.id) filter (where w.fencing_token is null),
            array_agg(w.last_use order by w.last_use nulls first, w.id) filter (where w.fencing_token is null),
-           array_agg(w.id) filter (where w.fencing_token is not null)
-    into due, used, leased
+           array_agg(w.id) filter (where w.fencing_token is not null), count(*) = 1000
+    into due, used, leased, more_are_due
     from (select p.id, p.last_use, p.fencing_token from pool_session p
           where p.collection = take_session.collection and p.active and not p.is_ready and p.due_at <= now_is
           order by p.due_at
@@ -154,15 +155,22 @@ begin
         end if;
         exit when looked;
         -- Nobody says when the session of a worker ends. Before none is given, its leases are looked at: only those that are over are
-        -- touched, for their workers are about to give back the others.
+        -- touched, for their workers are about to give back the others. Nor does anybody when a hold is removed past its triggers.
         select array_agg(l.id) into leased
         from (select p.id, p.fencing_token, p.active and p.next_use <= now_is as is_wanted from pool_session p
               where p.collection = take_session.collection and p.fencing_token is not null
               order by p.id
               limit 1000) l
-        join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = l.id::text
-                   and h.fencing_token = l.fencing_token
-        where l.is_wanted and h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config);
+        left join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = l.id::text
+                        and h.fencing_token = l.fencing_token
+        where l.is_wanted and (h.fencing_token is null or h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config));
+        if more_are_due and take_session.condition <> 'true' then
+            -- What fits may be none of the first that are due.
+            execute format('select array_agg(d.id), array_agg(d.last_use) from (select p.id, p.last_use from pool_session p '
+                           'where p.collection = $1 and p.active and not p.is_ready and p.due_at <= $2 and p.fencing_token is null and (%s) '
+                           'order by p.due_at limit 1000) d', take_session.condition)
+            into due, used using take_session.collection, now_is;
+        end if;
         looked := true;
     end loop;
     -- Those that nobody has come for go where one step finds them: not the first ones, which others are coming for at this moment.
@@ -256,7 +264,7 @@ begin
     now_is := clock_timestamp();
     update pool_session p
     set last_use = now_is, next_use = now_is + coalesce(pool_get_session.next_use_delay, interval '3 seconds'), is_blocked = false,
-        use_count = p.use_count + pool_get_session.count_use, request_id = pool_get_session.request_id
+        use_count = least(p.use_count, 9000000000000000000) + pool_get_session.count_use, request_id = pool_get_session.request_id
     where p.collection = pool_get_session.collection and p.id = taken;
     perform be_durable();
     return session_answer('captured', pool_get_session.collection, taken);
@@ -303,13 +311,14 @@ begin
         or exists (select from pool_session p
                    where p.collection = pool_could_give.collection and p.active and not p.is_ready and p.due_at <= now_is)
         -- As take_session does: nobody says when the session of a worker ends.
-        or exists (select from (select h.auto_release_rule, h.auto_release_config, h.expires_at from pool_session p
-                                join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text
-                                           and h.fencing_token = p.fencing_token
-                                where p.collection = pool_could_give.collection and p.fencing_token is not null and p.active
-                                  and p.next_use <= clock_timestamp() and h.auto_release_rule = 'connection'
-                                limit 1000) h
-                   where hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()));
+        or exists (select from (select p.id, p.fencing_token, p.active and p.next_use <= now_is as is_wanted from pool_session p
+                                where p.collection = pool_could_give.collection and p.fencing_token is not null
+                                order by p.id
+                                limit 1000) l
+                   left join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = pool_could_give.collection and h.mutex_id = l.id::text
+                                   and h.fencing_token = l.fencing_token
+                   where l.is_wanted and (h.fencing_token is null
+                                          or h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config)));
 end
 $$;
 comment on function pool_could_give(text) is 'Whether it is worth asking a pool for a session.';
@@ -455,7 +464,7 @@ begin
     end if;
     update pool_session p
     set last_use = now_is, next_use = now_is + coalesce(pool_checkout.next_use_delay, interval '3 seconds'), is_blocked = false,
-        use_count = p.use_count + pool_checkout.count_use, request_id = pool_checkout.owner_session,
+        use_count = least(p.use_count, 9000000000000000000) + pool_checkout.count_use, request_id = pool_checkout.owner_session,
         fencing_token = lease.fencing_token,
         look_at_lease = least(lease.expires_at, case when lease.auto_release_rule = 'connection' then now_is + interval '15 seconds'
                                                      else 'infinity' end)
@@ -489,8 +498,9 @@ begin
     perform check_period('next_use_delay', pool_success.next_use_delay);
     perform check_count('count_success', pool_success.count_success);
     update pool_session p
-    set success_count = p.success_count + pool_success.count_success,
-        next_use = coalesce(clock_timestamp() + pool_success.next_use_delay, p.next_use)
+    set success_count = least(p.success_count, 9000000000000000000) + pool_success.count_success,
+        next_use = coalesce(clock_timestamp() + pool_success.next_use_delay, p.next_use),
+        is_blocked = p.is_blocked and pool_success.next_use_delay is null
     where p.collection = pool_success.collection and p.id = pool_success.id
       and (pool_success.fencing_token is null or p.fencing_token = pool_success.fencing_token);
     return session_answer(case when found then 'updated' else 'not_found' end, pool_success.collection, pool_success.id);
@@ -775,7 +785,7 @@ set lock_timeout = '5s'
 as $$
 declare
     names text[] := path_of_key(pool_create_index.path);
-    name  text := 'pool_session_path_' || md5(pool_create_index.collection || ' ' || pool_create_index.path);
+    name  text := 'pool_session_path_' || md5(jsonb_build_array(pool_create_index.collection, pool_create_index.path)::text);
 begin
     perform check_pool(pool_create_index.collection);
     execute format('create index if not exists %I on pool_session ((payload #> %L::text[])) where collection = %L',
@@ -786,7 +796,8 @@ begin
 end
 $$;
 comment on function pool_create_index(text, text) is
-    'Makes filters on a dotted path of one pool''s payloads fast. Nobody can write to any pool while it is built. Gives its name.';
+    'Makes filters on a dotted path of one pool''s payloads fast. Nobody can write to any pool while it is built. A session with a value '
+    'of more than some 2,600 bytes there cannot be written any more. Gives its name.';
 
 create function pool_list_indexes(collection text) returns table (name text, path text)
 language plpgsql volatile parallel unsafe security definer
@@ -835,8 +846,8 @@ select p.collection,
        count(*) filter (where p.fencing_token is not null) as in_use,
        count(*) filter (where p.active and p.next_use > clock_timestamp() and not p.is_blocked) as locked,
        count(*) filter (where p.active and p.next_use > clock_timestamp() and p.is_blocked) as blocked,
-       sum(p.use_count)::bigint as uses,
-       sum(p.success_count)::bigint as successes,
+       least(sum(p.use_count), 9223372036854775807)::bigint as uses,
+       least(sum(p.success_count), 9223372036854775807)::bigint as successes,
        sum(p.success_count)::float8 / nullif(sum(p.use_count), 0)::float8 as success_rate
 from pool_session p
 group by p.collection;

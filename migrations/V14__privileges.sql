@@ -16,7 +16,7 @@ begin
             'evict_hold', 'hold_in_the_way', 'waiter_in_the_way', 'holder_in_the_way', 'list_waiting',
             'circle_of_waiting', 'refuse_deadlock', 'join_line', 'leave_line', 'listener_is_seen', 'attach_session', 'look_at_lines', 'keep',
             'lock_mutexes', 'lock_what_is_over_above', 'check_requests', 'capture_each', 'capture_all', 'release_each', 'release_owner',
-            'pool_session_is_written', 'lease_has_ended', 'session_comes_back', 'check_count', 'check_pool', 'check_period', 'check_payload', 'path_of_key', 'document_with',
+            'pool_session_is_written', 'lease_has_ended', 'lease_has_changed', 'session_comes_back', 'check_count', 'check_pool', 'check_period', 'check_payload', 'path_of_key', 'document_with',
             'updated_document', 'projected_document', 'pool_condition', 'look_at_lease', 'lock_next_session', 'take_session', 'session_answer', 'be_durable',
             'pool_get_session', 'pool_line', 'wake_pool', 'pool_could_give', 'pool_checkout', 'pool_success', 'lock_session', 'pool_lock',
             'pool_block', 'activate_session', 'pool_inactive', 'pool_activate', 'pool_add', 'change_session', 'pool_update', 'pool_delete',

@@ -91,7 +91,7 @@ comment on function waiter_is_gone(bigint, timestamptz) is
     'its database session is gone (it may be connecting again).';
 
 -- Only behind the mutex's lock. A dead waiter must not hold up the line, so its tickets go when they are met. To find out whom to tell,
--- the shared lock of one below a path will do: then some other may be removing them too, and whoever did so in several lines could wait
+-- the shared lock of one below a path, or of a pool, will do: then some other may be removing them too, and whoever did so in several lines could wait
 -- for it in a circle. So whom is_hint passes over may be going over to another session at this moment.
 create function first_in_line(mutex_group text, mutex_mode text, mutex_id text, before_ticket bigint, is_hint boolean default false) returns bigint
 language plpgsql volatile parallel unsafe
@@ -197,7 +197,9 @@ declare
     wants_children boolean;
 begin
     -- Most mutexes have no line, and a notification costs everyone: a lock of the whole database until the commit.
-    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null, is_path(wake_line.mutex_id));
+    -- The lines of a pool are looked at behind a shared lock, too.
+    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null,
+                          is_path(wake_line.mutex_id) or wake_line.mutex_group = 'pgmutex.pool');
     if head is null then
         return;
     end if;

@@ -68,13 +68,13 @@ begin
 
     perform lock_mutex(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
 
-    -- Comes round again only if a program that does not take the lock changed a row between two of these statements.
     if capture.mutex_group = 'pgmutex.pool'
        and not exists (select from hold h
                        where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
                          and h.owner_session = capture.owner_session) then
         perform refuse_input('mutex_group pgmutex.pool is that of the session pools: pool_checkout leases a session');
     end if;
+    -- Comes round again only if a program that does not take the lock changed a row between two of these statements.
     for attempt in 1..100 loop
         decided_at := clock_timestamp();
         -- The common case in one statement: nobody holds it and nobody waits. The token is drawn only when a row will be written: a

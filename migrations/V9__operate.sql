@@ -142,14 +142,24 @@ begin
           and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token
           and h.captured_since = candidate.captured_since  -- not refreshed since
         for update skip locked;
+        continue when not found;
+        if candidate.mutex_group = 'pgmutex.pool' then
+            -- Nor for the row of its session, which comes back with the end of the lease.
+            perform 1 from pool_session p
+            where p.collection = candidate.mutex_mode and p.fencing_token = candidate.fencing_token
+              and p.id = case when candidate.mutex_id ~ '^-?[0-9]{1,18}$' then candidate.mutex_id::bigint end
+            for update skip locked;
+            continue when not found
+                and exists (select from pool_session p
+                            where p.collection = candidate.mutex_mode and p.fencing_token = candidate.fencing_token
+                              and p.id = case when candidate.mutex_id ~ '^-?[0-9]{1,18}$' then candidate.mutex_id::bigint end);
+        end if;
+        delete from hold h
+        where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
+          and h.permit = candidate.permit;
         if found then
-            delete from hold h
-            where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
-              and h.permit = candidate.permit;
-            if found then
-                swept := swept + 1;
-                perform wake_lines(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
-            end if;
+            swept := swept + 1;
+            perform wake_lines(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
         end if;
     end loop;
     return swept;

@@ -441,8 +441,8 @@ pool_statistics as
     count(*) FILTER (WHERE (p.fencing_token IS NOT NULL)) AS in_use,
     count(*) FILTER (WHERE (p.active AND (p.next_use > clock_timestamp()) AND (NOT p.is_blocked))) AS locked,
     count(*) FILTER (WHERE (p.active AND (p.next_use > clock_timestamp()) AND p.is_blocked)) AS blocked,
-    (sum(p.use_count))::bigint AS uses,
-    (sum(p.success_count))::bigint AS successes,
+    (LEAST(sum(p.use_count), ('9223372036854775807'::bigint)::numeric))::bigint AS uses,
+    (LEAST(sum(p.success_count), ('9223372036854775807'::bigint)::numeric))::bigint AS successes,
     ((sum(p.success_count))::double precision / (NULLIF(sum(p.use_count), (0)::numeric))::double precision) AS success_rate
    FROM pgmutex.pool_session p
   GROUP BY p.collection;
@@ -662,13 +662,13 @@ begin
 
     perform lock_mutex(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
 
-    -- Comes round again only if a program that does not take the lock changed a row between two of these statements.
     if capture.mutex_group = 'pgmutex.pool'
        and not exists (select from hold h
                        where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
                          and h.owner_session = capture.owner_session) then
         perform refuse_input('mutex_group pgmutex.pool is that of the session pools: pool_checkout leases a session');
     end if;
+    -- Comes round again only if a program that does not take the lock changed a row between two of these statements.
     for attempt in 1..100 loop
         decided_at := clock_timestamp();
         -- The common case in one statement: nobody holds it and nobody waits. The token is drawn only when a row will be written: a
@@ -2048,6 +2048,25 @@ begin
 end
 $function$
 
+-- Trigger: says of a session when to look at its lease, if the lease has become another.
+CREATE OR REPLACE FUNCTION pgmutex.lease_has_changed()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    if old.mutex_id ~ '^-?[0-9]{1,18}$' then
+        update pool_session p
+        set fencing_token = new.fencing_token,
+            look_at_lease = least(new.expires_at, case when new.auto_release_rule = 'connection' then clock_timestamp() + interval '15 seconds'
+                                                       else 'infinity' end)
+        where p.collection = old.mutex_mode and p.id = old.mutex_id::bigint and p.fencing_token = old.fencing_token;
+    end if;
+    return null;
+end
+$function$
+
 -- Trigger: gives the session of a lease back to its pool.
 CREATE OR REPLACE FUNCTION pgmutex.lease_has_ended()
  RETURNS trigger
@@ -2056,7 +2075,7 @@ CREATE OR REPLACE FUNCTION pgmutex.lease_has_ended()
  SET search_path TO 'pgmutex', 'pg_temp'
 AS $function$
 begin
-    if old.mutex_id ~ '^[0-9]{1,18}$' then
+    if old.mutex_id ~ '^-?[0-9]{1,18}$' then
         update pool_session p set fencing_token = null, look_at_lease = null
         where p.collection = old.mutex_mode and p.id = old.mutex_id::bigint and p.fencing_token = old.fencing_token;
     end if;
@@ -2709,7 +2728,7 @@ begin
     end if;
     update pool_session p
     set last_use = now_is, next_use = now_is + coalesce(pool_checkout.next_use_delay, interval '3 seconds'), is_blocked = false,
-        use_count = p.use_count + pool_checkout.count_use, request_id = pool_checkout.owner_session,
+        use_count = least(p.use_count, 9000000000000000000) + pool_checkout.count_use, request_id = pool_checkout.owner_session,
         fencing_token = lease.fencing_token,
         look_at_lease = least(lease.expires_at, case when lease.auto_release_rule = 'connection' then now_is + interval '15 seconds'
                                                      else 'infinity' end)
@@ -2811,13 +2830,14 @@ begin
         or exists (select from pool_session p
                    where p.collection = pool_could_give.collection and p.active and not p.is_ready and p.due_at <= now_is)
         -- As take_session does: nobody says when the session of a worker ends.
-        or exists (select from (select h.auto_release_rule, h.auto_release_config, h.expires_at from pool_session p
-                                join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = p.collection and h.mutex_id = p.id::text
-                                           and h.fencing_token = p.fencing_token
-                                where p.collection = pool_could_give.collection and p.fencing_token is not null and p.active
-                                  and p.next_use <= clock_timestamp() and h.auto_release_rule = 'connection'
-                                limit 1000) h
-                   where hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp()));
+        or exists (select from (select p.id, p.fencing_token, p.active and p.next_use <= now_is as is_wanted from pool_session p
+                                where p.collection = pool_could_give.collection and p.fencing_token is not null
+                                order by p.id
+                                limit 1000) l
+                   left join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = pool_could_give.collection and h.mutex_id = l.id::text
+                                   and h.fencing_token = l.fencing_token
+                   where l.is_wanted and (h.fencing_token is null
+                                          or h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config)));
 end
 $function$
 
@@ -2856,7 +2876,7 @@ begin
 end
 $function$
 
--- Makes filters on a dotted path of one pool's payloads fast. Nobody can write to any pool while it is built. Gives its name.
+-- Makes filters on a dotted path of one pool's payloads fast. Nobody can write to any pool while it is built. A session with a value of more than some 2,600 bytes there cannot be written any more. Gives its name.
 CREATE OR REPLACE FUNCTION pgmutex.pool_create_index(collection text, path text)
  RETURNS text
  LANGUAGE plpgsql
@@ -2866,7 +2886,7 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_create_index(collection text, path text)
 AS $function$
 declare
     names text[] := path_of_key(pool_create_index.path);
-    name  text := 'pool_session_path_' || md5(pool_create_index.collection || ' ' || pool_create_index.path);
+    name  text := 'pool_session_path_' || md5(jsonb_build_array(pool_create_index.collection, pool_create_index.path)::text);
 begin
     perform check_pool(pool_create_index.collection);
     execute format('create index if not exists %I on pool_session ((payload #> %L::text[])) where collection = %L',
@@ -3027,7 +3047,7 @@ begin
     now_is := clock_timestamp();
     update pool_session p
     set last_use = now_is, next_use = now_is + coalesce(pool_get_session.next_use_delay, interval '3 seconds'), is_blocked = false,
-        use_count = p.use_count + pool_get_session.count_use, request_id = pool_get_session.request_id
+        use_count = least(p.use_count, 9000000000000000000) + pool_get_session.count_use, request_id = pool_get_session.request_id
     where p.collection = pool_get_session.collection and p.id = taken;
     perform be_durable();
     return session_answer('captured', pool_get_session.collection, taken);
@@ -3130,8 +3150,9 @@ begin
     perform check_period('next_use_delay', pool_success.next_use_delay);
     perform check_count('count_success', pool_success.count_success);
     update pool_session p
-    set success_count = p.success_count + pool_success.count_success,
-        next_use = coalesce(clock_timestamp() + pool_success.next_use_delay, p.next_use)
+    set success_count = least(p.success_count, 9000000000000000000) + pool_success.count_success,
+        next_use = coalesce(clock_timestamp() + pool_success.next_use_delay, p.next_use),
+        is_blocked = p.is_blocked and pool_success.next_use_delay is null
     where p.collection = pool_success.collection and p.id = pool_success.id
       and (pool_success.fencing_token is null or p.fencing_token = pool_success.fencing_token);
     return session_answer(case when found then 'updated' else 'not_found' end, pool_success.collection, pool_success.id);
@@ -3714,14 +3735,24 @@ begin
           and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token
           and h.captured_since = candidate.captured_since  -- not refreshed since
         for update skip locked;
+        continue when not found;
+        if candidate.mutex_group = 'pgmutex.pool' then
+            -- Nor for the row of its session, which comes back with the end of the lease.
+            perform 1 from pool_session p
+            where p.collection = candidate.mutex_mode and p.fencing_token = candidate.fencing_token
+              and p.id = case when candidate.mutex_id ~ '^-?[0-9]{1,18}$' then candidate.mutex_id::bigint end
+            for update skip locked;
+            continue when not found
+                and exists (select from pool_session p
+                            where p.collection = candidate.mutex_mode and p.fencing_token = candidate.fencing_token
+                              and p.id = case when candidate.mutex_id ~ '^-?[0-9]{1,18}$' then candidate.mutex_id::bigint end);
+        end if;
+        delete from hold h
+        where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
+          and h.permit = candidate.permit;
         if found then
-            delete from hold h
-            where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
-              and h.permit = candidate.permit;
-            if found then
-                swept := swept + 1;
-                perform wake_lines(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
-            end if;
+            swept := swept + 1;
+            perform wake_lines(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
         end if;
     end loop;
     return swept;
@@ -3747,12 +3778,13 @@ declare
     token   bigint;
     taken   bigint;
     looked  boolean := false;
+    more_are_due boolean;
 begin
     -- In bounded steps: if more have become due since the last look, the rest counts from the next one on.
     select array_agg(w.id order by w.last_use nulls first, w.id) filter (where w.fencing_token is null),
            array_agg(w.last_use order by w.last_use nulls first, w.id) filter (where w.fencing_token is null),
-           array_agg(w.id) filter (where w.fencing_token is not null)
-    into due, used, leased
+           array_agg(w.id) filter (where w.fencing_token is not null), count(*) = 1000
+    into due, used, leased, more_are_due
     from (select p.id, p.last_use, p.fencing_token from pool_session p
           where p.collection = take_session.collection and p.active and not p.is_ready and p.due_at <= now_is
           order by p.due_at
@@ -3788,15 +3820,22 @@ begin
         end if;
         exit when looked;
         -- Nobody says when the session of a worker ends. Before none is given, its leases are looked at: only those that are over are
-        -- touched, for their workers are about to give back the others.
+        -- touched, for their workers are about to give back the others. Nor does anybody when a hold is removed past its triggers.
         select array_agg(l.id) into leased
         from (select p.id, p.fencing_token, p.active and p.next_use <= now_is as is_wanted from pool_session p
               where p.collection = take_session.collection and p.fencing_token is not null
               order by p.id
               limit 1000) l
-        join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = l.id::text
-                   and h.fencing_token = l.fencing_token
-        where l.is_wanted and h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config);
+        left join hold h on h.mutex_group = 'pgmutex.pool' and h.mutex_mode = take_session.collection and h.mutex_id = l.id::text
+                        and h.fencing_token = l.fencing_token
+        where l.is_wanted and (h.fencing_token is null or h.auto_release_rule = 'connection' and session_is_gone(h.auto_release_config));
+        if more_are_due and take_session.condition <> 'true' then
+            -- What fits may be none of the first that are due.
+            execute format('select array_agg(d.id), array_agg(d.last_use) from (select p.id, p.last_use from pool_session p '
+                           'where p.collection = $1 and p.active and not p.is_ready and p.due_at <= $2 and p.fencing_token is null and (%s) '
+                           'order by p.due_at limit 1000) d', take_session.condition)
+            into due, used using take_session.collection, now_is;
+        end if;
         looked := true;
     end loop;
     -- Those that nobody has come for go where one step finds them: not the first ones, which others are coming for at this moment.
@@ -3968,7 +4007,9 @@ declare
     wants_children boolean;
 begin
     -- Most mutexes have no line, and a notification costs everyone: a lock of the whole database until the commit.
-    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null, is_path(wake_line.mutex_id));
+    -- The lines of a pool are looked at behind a shared lock, too.
+    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null,
+                          is_path(wake_line.mutex_id) or wake_line.mutex_group = 'pgmutex.pool');
     if head is null then
         return;
     end if;

@@ -336,3 +336,29 @@ async fn holds_that_are_no_leases_disturb_nothing() {
         assert_eq!(code, "PM003");
     }
 }
+
+/// A capture by the holder may give a lease another rule, and truncating fires no trigger.
+#[tokio::test]
+async fn a_lease_for_ever_that_is_changed_or_removed_past_the_triggers_ends() {
+    let database = Database::fresh().await;
+    let s = database.session().await;
+    add(&s, 1).await;
+    let forever =
+        ", next_use_delay => '0', auto_release_rule => 'never', auto_release_config => ''";
+    assert_eq!(checkout(&s, "a", forever).await, "captured 1");
+    s.run(&format!(
+        "select pgmutex.capture('pgmutex.pool', 'p', {ID}, 'a', auto_release_rule => 'timeout', auto_release_config => '60')"
+    ))
+    .await;
+    assert_eq!(
+        s.ask(
+            "select (look_at_lease < now() + interval '2 minutes')::text from pgmutex.pool_session"
+        )
+        .await,
+        "true"
+    );
+    s.run(AGED).await;
+    assert_eq!(checkout(&s, "b", forever).await, "captured 1");
+    s.run("truncate pgmutex.mutex_model").await;
+    assert_eq!(checkout(&s, "c", AT_ONCE).await, "captured 1");
+}

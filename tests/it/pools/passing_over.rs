@@ -112,3 +112,57 @@ async fn two_who_end_leases_and_wait_do_not_wait_for_each_other() {
     let ready = "select string_agg(state, ' ') from pgmutex.pool";
     assert_eq!(a.ask(ready).await, "ready ready");
 }
+
+#[tokio::test]
+async fn a_sweep_passes_over_a_lease_whose_session_somebody_has_locked() {
+    let database = Database::fresh().await;
+    let (s, other) = (database.session().await, database.session().await);
+    add(&s, 1).await;
+    checkout(&s, "a", "").await;
+    s.run("select pgmutex.capture('x', 'y', 'z', 'a')").await;
+    s.run("update pgmutex.mutex_model set captured_since = captured_since - interval '1 hour'")
+        .await;
+    other.run("begin").await;
+    other
+        .run("update pgmutex.pool_session set payload = '{\"n\": 2}'")
+        .await;
+    assert_eq!(s.ask("select pgmutex.sweep()::text").await, "1");
+    other.run("commit").await;
+    assert_eq!(s.ask("select pgmutex.sweep()::text").await, "1");
+}
+
+#[tokio::test]
+async fn a_filter_finds_what_has_come_due_behind_a_thousand_others() {
+    let database = Database::fresh().await;
+    let s = database.session().await;
+    add(&s, 3000).await;
+    all_are_due(&s).await;
+    assert_eq!(
+        super::steps::get(
+            &s,
+            ", filter => '[{\"path\": \"n\", \"test\": \"equal\", \"value\": 2999}]'"
+        )
+        .await,
+        "captured 2999"
+    );
+}
+
+#[tokio::test]
+async fn a_count_that_cannot_grow_stops_nobody() {
+    let database = Database::fresh().await;
+    let s = database.session().await;
+    add(&s, 1).await;
+    s.run("update pgmutex.pool_session set use_count = 9223372036854775807, success_count = 9223372036854775807")
+        .await;
+    assert_eq!(super::steps::get(&s, "").await, "captured 1");
+    s.run("select pgmutex.pool_success('p', id) from pgmutex.pool_session")
+        .await;
+    add(&s, 1).await;
+    s.run("update pgmutex.pool_session set use_count = 9223372036854775807")
+        .await;
+    assert_eq!(
+        s.ask("select uses::text from pgmutex.pool_statistics")
+            .await,
+        "9223372036854775807"
+    );
+}
