@@ -195,6 +195,9 @@ as $$
 declare
     answer pool_outcome;
 begin
+    if session_answer.outcome in ('added', 'updated', 'deleted') then
+        perform be_durable();
+    end if;
     select session_answer.outcome, p.collection, p.id, p.payload, p.active, p.next_use, p.last_use, p.use_count, p.success_count,
            p.created_at, p.updated_at, p.fencing_token, clock_timestamp()
     into answer from pool_session p
