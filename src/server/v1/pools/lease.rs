@@ -24,6 +24,7 @@ use crate::{
         hold::Hold,
         listener::Peer,
         openapi::ProblemDetails,
+        parameters::invalid,
         parcel::Undelivered,
         principal::Principal,
         problem::{LOST, Problem},
@@ -185,7 +186,7 @@ async fn find(
     let owner = Asker::of_hold(principal, headers, lease.owner_session, lease.request_id)?;
     if lease.collection.contains('\0') {
         let reason = "contains the character NUL";
-        return Err(crate::server::parameters::invalid("collection", reason));
+        return Err(invalid("collection", reason));
     }
     let token = lease.fencing_token.map(FencingToken::new);
     let query = MutexQuery::all().group(LEASES).mode(lease.collection);
