@@ -28,4 +28,15 @@ impl Ward {
             None => Arc::clone(self),
         }
     }
+
+    /// The same with another backend before its own.
+    pub(crate) fn behind(&self, backend: Arc<dyn MutexBackend>) -> Arc<Self> {
+        Arc::new(Self {
+            backend,
+            keeper: self.keeper.clone(),
+            background: self.background.clone(),
+            rules: Arc::clone(&self.rules),
+            repository: self.repository.clone(),
+        })
+    }
 }

@@ -14,7 +14,7 @@ use crate::{
         Error, FencingToken, MutexOwner, Period, PooledSession, Released, Result, SessionFilter,
         Wish,
     },
-    guard::{Guard, Lock, Wait, Waiting, Ward},
+    guard::{Guard, Lock, Wait, Waiting},
 };
 
 /// A checkout in the making: say more, then await it. See [`SessionPool::checkout`].
@@ -132,13 +132,7 @@ impl<'a, T: DeserializeOwned + Send + Sync> Checkout<'a, T> {
         };
         let (store, ward) = self.pool.place()?;
         let gate = Arc::new(Gate::new(terms, store, Arc::clone(&ward.backend))?);
-        let through_the_gate = Arc::new(Ward {
-            backend: gate.clone(),
-            keeper: ward.keeper.clone(),
-            background: ward.background.clone(),
-            rules: Arc::clone(&ward.rules),
-            repository: ward.repository.clone(),
-        });
+        let through_the_gate = ward.behind(gate.clone());
         let lock: Lock<Waiting> =
             Lock::new(through_the_gate, Wish::new(gate.id().clone())).waiting(self.wait);
         let lock = self.refine.into_iter().fold(lock, |lock, more| more(lock));

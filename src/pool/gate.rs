@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The group of the mutexes that are sessions; the mode is the pool, the id the session's number.
-const GROUP: &str = "pgmutex.pool";
+pub(super) const GROUP: &str = "pgmutex.pool";
 
 /// What a checkout takes from the pool.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl Gate {
         taken.take()
     }
 
-    async fn check_out(&self, request: &CaptureAllRequest) -> Result<CapturedAll> {
+    pub(super) async fn check_out(&self, request: &CaptureAllRequest) -> Result<CapturedAll> {
         let Some(lease) = request.captures.first() else {
             return Ok(CapturedAll::Captured(Vec::new()));
         };
@@ -172,8 +172,20 @@ impl MutexBackend for Gate {
         self.mutexes.turn(ticket)
     }
 
+    /// Of the gate: that of whichever filter the owner waits with.
     fn leave_line<'a>(&'a self, id: &'a MutexId, owner: &'a MutexOwner) -> BackendFuture<'a, ()> {
-        self.mutexes.leave_line(id, owner)
+        if *id != self.id {
+            return self.mutexes.leave_line(id, owner);
+        }
+        Box::pin(async move {
+            let query = WaiterQuery::all().group(GROUP);
+            let query = query.mode(self.terms.collection.as_str());
+            let query = query.session_id(owner.session_id());
+            for waiter in self.mutexes.waiters(&query).await? {
+                self.mutexes.leave_line(&waiter.id, owner).await?;
+            }
+            Ok(())
+        })
     }
 
     fn capture_each<'a>(

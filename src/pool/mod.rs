@@ -3,7 +3,12 @@
 
 mod checkout;
 mod gate;
+#[cfg(feature = "server")]
+mod lease;
 mod session_pool;
 
 pub use checkout::{CheckedOutSession, Checkout};
 pub use session_pool::{GetSession, SessionPool, SessionUpdate};
+
+#[cfg(feature = "server")]
+pub(crate) use lease::{LEASES, LeaseRequest};

@@ -279,7 +279,7 @@ impl<T> SessionPool<T> {
         }
     }
 
-    pub(super) async fn count_success(
+    pub(crate) async fn count_success(
         &self,
         id: i64,
         count: u64,
@@ -296,7 +296,7 @@ impl<T> SessionPool<T> {
         self.session_of(id, call).await
     }
 
-    pub(super) async fn lock_for(
+    pub(crate) async fn lock_for(
         &self,
         id: i64,
         period: Period,
@@ -307,7 +307,7 @@ impl<T> SessionPool<T> {
         self.session_of(id, call).await
     }
 
-    pub(super) async fn block_for(
+    pub(crate) async fn block_for(
         &self,
         id: i64,
         period: Period,

@@ -3,8 +3,8 @@
 use super::{
     hold::Hold,
     problem::{
-        BUSY, FAULT, INVALID, LOST, NOT_READY, OUTCOME_UNKNOWN, Problem, UNAVAILABLE, WAIT_CIRCLE,
-        WAITED_IN_VAIN,
+        BUSY, FAULT, INVALID, LOST, NONE_AVAILABLE, NOT_READY, OUTCOME_UNKNOWN, Problem,
+        UNAVAILABLE, UNKNOWN_SESSION, WAIT_CIRCLE, WAITED_IN_VAIN,
     },
 };
 use crate::domain::Error;
@@ -30,6 +30,9 @@ impl From<Error> for Problem {
                     None => problem,
                 }
             }
+            Error::NoneAvailable { waited, .. } => Self::new(NONE_AVAILABLE, error.to_string())
+                .with("waited_seconds", waited.as_secs_f64()),
+            Error::UnknownSession { .. } => Self::new(UNKNOWN_SESSION, error.to_string()),
             Error::WaitCircle { .. } => Self::new(WAIT_CIRCLE, error.to_string()),
             Error::Lost { .. } => Self::new(LOST, error.to_string()),
             Error::InvalidId { field, .. }

@@ -87,6 +87,16 @@ pub(super) const WAITED_IN_VAIN: Kind = Kind(
     "waited-in-vain",
     "Someone else held it all the time",
 );
+pub(super) const NONE_AVAILABLE: Kind = Kind(
+    StatusCode::CONFLICT,
+    "none-available",
+    "No session can be taken now",
+);
+pub(super) const UNKNOWN_SESSION: Kind = Kind(
+    StatusCode::NOT_FOUND,
+    "unknown-session",
+    "There is no such session in this pool",
+);
 pub(super) const WAIT_CIRCLE: Kind = Kind(
     StatusCode::CONFLICT,
     "wait-circle",

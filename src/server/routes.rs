@@ -31,6 +31,7 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) fn all(app: &SharedApp) -> Self {
         use Role::{Admin, Application, Reader};
+        use v1::pools::{change, lease, look, take};
 
         let mut routes = Self {
             app: app.clone(),
@@ -57,6 +58,20 @@ impl Routes {
         routes.get("/v1/waiters", Reader, v1::waiters::waiters);
         routes.get("/v1/events", Reader, page::events);
         routes.post("/v1/force-release", Admin, v1::force_release::force_release);
+        routes.post("/v1/pools/get-session", Application, take::get_session);
+        routes.post("/v1/pools/checkout", Application, lease::checkout);
+        routes.post("/v1/pools/refresh", Application, lease::refresh);
+        routes.post("/v1/pools/give-back", Application, lease::give_back);
+        routes.post("/v1/pools/success", Application, change::success);
+        routes.post("/v1/pools/lock", Application, change::lock);
+        routes.post("/v1/pools/block", Application, change::block);
+        routes.post("/v1/pools/inactive", Application, change::inactive);
+        routes.post("/v1/pools/activate", Application, change::activate);
+        routes.post("/v1/pools/add", Application, change::add);
+        routes.post("/v1/pools/update", Application, change::update);
+        routes.post("/v1/pools/delete", Application, change::delete);
+        routes.get("/v1/pools/statistics", Reader, look::statistics);
+        routes.get("/v1/pools/sessions", Application, look::sessions);
         routes
     }
 

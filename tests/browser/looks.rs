@@ -36,6 +36,10 @@ async fn busy() -> Serving {
         let path = tree.path(path).unwrap();
         path.capture().owner(owner("Dora")).await.unwrap();
     }
+    for collection in ["accounts".to_owned(), "p".repeat(400)] {
+        let pool: pgmutex::SessionPool = pgmutex::SessionPool::new(mutexes, collection);
+        pool.add(&json!({})).await.unwrap();
+    }
     serving
 }
 
@@ -48,7 +52,8 @@ async fn a_phone_shows_all_of_its_width() {
             is_phone: true,
         };
         let page = Browser::looking(look, &serving.url()).await;
-        page.until("all('tr.hold').length === 7").await;
+        page.until("all('tr.hold').length === 7 && all('#pools tbody tr').length === 2")
+            .await;
         page.screenshot(&format!("phone-{}", if is_dark { "dark" } else { "light" }))
             .await;
         assert_eq!(
@@ -57,7 +62,7 @@ async fn a_phone_shows_all_of_its_width() {
             json!([390, 390])
         );
         // Nor is anything cut off at the side.
-        let outside = "all('#lists *, header *').filter((each) => each.getBoundingClientRect().right > 390.5).map((each) => each.outerHTML)";
+        let outside = "all('#lists *, #pools *, header *').filter((each) => each.getBoundingClientRect().right > 390.5).map((each) => each.outerHTML)";
         assert_eq!(page.value(outside).await, json!([]));
         page.click("tr.hold button").await;
         page.until("document.getElementById('force').open").await;
@@ -112,7 +117,7 @@ async fn everything_can_be_read_in_the_light_and_in_the_dark() {
             is_phone: false,
         };
         let page = Browser::looking(look, &serving.url()).await;
-        page.until("all('tr.hold').length === 7 && all('tr.waiter').length === 1")
+        page.until("all('tr.hold').length === 7 && all('#pools tbody tr').length === 2 && all('tr.waiter').length === 1")
             .await;
         let name = if is_dark { "dark" } else { "light" };
         page.screenshot(&format!("desktop-{name}")).await;
@@ -142,7 +147,8 @@ async fn everything_can_be_read_in_the_light_and_in_the_dark() {
 async fn everything_that_can_be_used_has_a_name() {
     let serving = busy().await;
     let page = Browser::at(&serving.url()).await;
-    page.until("all('tr.hold').length === 7").await;
+    page.until("all('tr.hold').length === 7 && all('#pools tbody tr').length === 2")
+        .await;
     let nameless = "all('button, input, textarea, table, dialog').filter((each) => {
         const by = each.getAttribute('aria-labelledby');
         const named = by && document.getElementById(by)?.textContent;

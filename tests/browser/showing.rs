@@ -65,7 +65,8 @@ async fn those_who_wait_stand_behind_the_hold_in_their_order() {
 
     let rows = page.texts("tbody tr").await;
     let shown = rows.iter().map(|row| {
-        let words = ["41", "42", "43", "Carl", "Dora"];
+        // Names first: a session is random, and may contain any number.
+        let words = ["Carl", "Dora", "41", "42", "43"];
         words.into_iter().find(|word| row.contains(word)).unwrap()
     });
     assert_eq!(
@@ -122,7 +123,7 @@ async fn a_tree_is_shown_as_a_tree() {
         "hold 0 rack2",
     ];
     assert_eq!(rows, serde_json::json!(expected));
-    assert_eq!(page.texts("section h2").await, ["Tree lab"]);
+    assert_eq!(page.texts("#lists h2").await, ["Tree lab"]);
     // It waits for a holder who is shown elsewhere.
     assert!(page.texts("tr.waiter").await[0].contains("behind Ada"));
     let indented = page
@@ -227,6 +228,46 @@ async fn times_go_on_by_the_clock_of_the_database() {
         seconds(&first)
     ))
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pools_are_shown_when_there_are_some() {
+    let serving = Serving::start().await;
+    let page = Browser::at(&serving.url()).await;
+    page.until("!document.getElementById('board').hidden").await;
+    assert_eq!(
+        page.value("document.getElementById('pools').hidden").await,
+        true
+    );
+    let hostile = "<img src=x onerror='window.hostile = true'>";
+    let accounts: pgmutex::SessionPool = pgmutex::SessionPool::new(&serving.mutexes, hostile);
+    for _ in 0..3 {
+        accounts.add(&serde_json::json!({})).await.unwrap();
+    }
+    let blocked = accounts.add(&serde_json::json!({})).await.unwrap();
+    accounts.session_block(blocked.id, None).await.unwrap();
+    let account = accounts.checkout().count_use(2).await.unwrap();
+    account.success(1).await.unwrap();
+
+    let cells = "all('#pools tbody tr').map((row) => [...row.children].map((cell) => cell.innerText.trim()))";
+    page.until("all('#pools tbody tr').length === 1 && all('#pools tbody td')[0].innerText.trim() === '4' && text('#pools tbody').includes('50 %')")
+        .await;
+    let expected = [hostile, "4", "2", "1", "0", "1", "0", "50 %"];
+    assert_eq!(page.value(cells).await, serde_json::json!([expected]));
+    assert_eq!(
+        page.value("all('#pools img').length + (window.hostile ? 1 : 0)")
+            .await,
+        0
+    );
+    // Those who listen hear a table with heads.
+    let heads = page.value("all('#pools [role=columnheader], #pools [role=rowheader]').length");
+    assert_eq!(heads.await, 9);
+
+    account.give_back().await.unwrap();
+    for session in accounts.find(Default::default(), None, None).await.unwrap() {
+        accounts.session_delete(session.id).await.unwrap();
+    }
+    page.until("document.getElementById('pools').hidden").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,7 +59,14 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("private_server", &[]),
     (
         "server",
-        &["domain", "backend", "current_owner", "mutexes", "random"],
+        &[
+            "domain",
+            "backend",
+            "current_owner",
+            "mutexes",
+            "pool",
+            "random",
+        ],
     ),
     // It reaches into postgres for one thing: the name of a schema.
     (

@@ -11,6 +11,7 @@ mod locker;
 mod malformed;
 mod many_waiters;
 mod operation;
+mod pools;
 mod program;
 mod stopping;
 mod support;

@@ -74,6 +74,10 @@ async fn other_methods_and_places_are_refused() {
         ("GET", "/v1/capture", 405),
         ("GET", "/v1/force-release", 405),
         ("POST", "/v1/list", 405),
+        ("GET", "/v1/pools/checkout", 405),
+        ("GET", "/v1/pools/get-session", 405),
+        ("POST", "/v1/pools/sessions", 405),
+        ("GET", "/v1/pools", 404),
         ("DELETE", "/v1/list", 405),
         ("POST", "/healthz", 405),
         ("GET", "/canhazard", 404),
@@ -338,6 +342,25 @@ fn piece() -> impl Strategy<Value = String> {
     ]
 }
 
+fn pool_call() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "/v1/pools/get-session",
+        "/v1/pools/checkout",
+        "/v1/pools/refresh",
+        "/v1/pools/give-back",
+        "/v1/pools/success",
+        "/v1/pools/lock",
+        "/v1/pools/block",
+        "/v1/pools/inactive",
+        "/v1/pools/activate",
+        "/v1/pools/add",
+        "/v1/pools/update",
+        "/v1/pools/delete",
+        "/v1/pools/statistics",
+        "/v1/pools/sessions",
+    ])
+}
+
 fn target() -> impl Strategy<Value = String> {
     let call = prop_oneof![
         Just("/canhaz"),
@@ -351,6 +374,8 @@ fn target() -> impl Strategy<Value = String> {
         Just("/v1/list"),
         Just("/v1/waiters"),
         Just("/v1/force-release"),
+        pool_call(),
+        pool_call(),
         Just("/metrics"),
         Just("/openapi.json"),
         Just("/else"),
@@ -368,6 +393,8 @@ fn target() -> impl Strategy<Value = String> {
         Just("limit".to_owned()),
         Just("after".to_owned()),
         Just("prefix".to_owned()),
+        Just("collection".to_owned()),
+        Just("filter".to_owned()),
         piece(),
     ];
     let value = prop_oneof![
@@ -437,6 +464,13 @@ fn json() -> impl Strategy<Value = Value> {
         Just("session"),
         Just("name"),
         Just("lock_parents"),
+        Just("collection"),
+        Just("payload"),
+        Just("set"),
+        Just("unset"),
+        Just("filter"),
+        Just("period_seconds"),
+        Just("next_use_delay_seconds"),
         Just("x"),
     ]
     .prop_map(str::to_owned);
@@ -480,12 +514,75 @@ fn wish() -> impl Strategy<Value = Value> {
         })
 }
 
+/// The same, of a pool.
+fn pool_wish() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![Just("a".to_owned()), any::<String>()];
+    let member = prop_oneof![
+        Just("request_id"),
+        Just("id"),
+        Just("payload"),
+        Just("set"),
+        Just("unset"),
+        Just("filter"),
+        Just("count_use"),
+        Just("count_success"),
+        Just("period_seconds"),
+        Just("next_use_delay_seconds"),
+        Just("fencing_token"),
+    ];
+    let condition = (
+        prop::option::of(prop_oneof![
+            Just("id"),
+            Just("active"),
+            Just("next_use"),
+            Just("use_count"),
+            Just("x")
+        ]),
+        prop::option::of(text.clone()),
+        prop_oneof![
+            Just("equal"),
+            Just("less"),
+            Just("contains"),
+            Just("exists"),
+            Just("x")
+        ],
+        prop::option::of(json()),
+    )
+        .prop_map(|(field, path, test, value)| {
+            let all =
+                serde_json::json!({"field": field, "path": path, "test": test, "value": value});
+            let Value::Object(mut all) = all else {
+                return all;
+            };
+            all.retain(|_, value| !value.is_null());
+            Value::Object(all)
+        });
+    let value = prop_oneof![
+        json(),
+        Just(Value::from("a")),
+        Just(Value::from(1)),
+        any::<f64>().prop_map(Value::from),
+        prop::collection::btree_map(text.clone(), json(), 0..3)
+            .prop_map(|members| Value::Object(members.into_iter().collect())),
+        prop::collection::vec(condition, 0..3).prop_map(Value::from),
+    ];
+    (text, prop::collection::btree_map(member, value, 0..4)).prop_map(|(collection, members)| {
+        let mut wish = serde_json::json!({"collection": collection});
+        let entries = members
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        wish.as_object_mut().unwrap().extend(entries);
+        wish
+    })
+}
+
 fn body() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         Just(Vec::new()),
         json().prop_map(|json| json.to_string().into_bytes()),
         wish().prop_map(|json| json.to_string().into_bytes()),
         wish().prop_map(|json| json.to_string().into_bytes()),
+        pool_wish().prop_map(|json| json.to_string().into_bytes()),
         // Cut off somewhere.
         (wish(), any::<prop::sample::Index>()).prop_map(|(json, cut)| {
             let mut text = json.to_string().into_bytes();

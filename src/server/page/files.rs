@@ -15,7 +15,7 @@ pub(in crate::server) struct File {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// What the page loads. It loads nothing else, from nowhere else.
-pub(in crate::server) const FILES: [File; 8] = [
+pub(in crate::server) const FILES: [File; 9] = [
     File {
         path: "/page/page.css",
         media_type: "text/css; charset=utf-8",
@@ -45,6 +45,11 @@ pub(in crate::server) const FILES: [File; 8] = [
         path: "/page/list.js",
         media_type: SCRIPT,
         text: include_str!("list.js"),
+    },
+    File {
+        path: "/page/pools.js",
+        media_type: SCRIPT,
+        text: include_str!("pools.js"),
     },
     File {
         path: "/page/force.js",

@@ -3,6 +3,7 @@
 import { Force, forceRelease } from "./force.js";
 import { Holdings } from "./holdings.js";
 import { List } from "./list.js";
+import { Pools } from "./pools.js";
 import { ask, listen, Refused } from "./stream.js";
 import { duration, plain } from "./words.js";
 
@@ -20,6 +21,7 @@ const QUIET = 5_000;
 
 const holdings = new Holdings();
 const list = new List(at("lists"), (hold, opener) => force.open(hold, holdings.waitersFor(hold), opener));
+const pools = new Pools(at("pools"));
 const force = new Force(
   (body) => forceRelease(base, token, body),
   (hold, wasReleased) => {
@@ -76,6 +78,7 @@ function heard(name, data) {
   if (name === "trouble") return trouble(data);
   if (name !== "picture" && name !== "change") return;
   holdings.apply(data, name === "picture");
+  pools.apply(data.pools, name === "picture");
   live();
   at("board").hidden = false;
   render();
@@ -223,6 +226,7 @@ function renderNow() {
   const { sections, shownHolds, shownWaiters } = holdings.sections(filter);
   const focused = document.activeElement;
   list.show(sections, now());
+  pools.show();
   // The focused row is gone: the focus stays in the list.
   if (focused && !focused.isConnected) at("main").focus();
 

@@ -16,12 +16,13 @@ use crate::{
 const LONGEST_STATUS: usize = 500;
 
 /// Rows in JSON, by their keys.
-type Rows = BTreeMap<String, String>;
+pub(super) type Rows = BTreeMap<String, String>;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Picture {
     holds: Rows,
     waiters: Rows,
+    pools: Rows,
     /// At most so many of each are in it.
     most: u32,
     are_more_holds: bool,
@@ -46,7 +47,7 @@ struct WaiterRow<'a> {
 
 impl Picture {
     /// Looks.
-    pub(super) async fn taken_of(mutexes: &Mutexes, most: u32) -> Result<Self> {
+    pub(super) async fn taken_of(mutexes: &Mutexes, most: u32, pools: Rows) -> Result<Self> {
         // One more tells whether there are more.
         let page_size = most.saturating_add(1);
         let page = mutexes
@@ -59,6 +60,7 @@ impl Picture {
         Ok(Self {
             holds: page.mutexes.iter().take(shown).filter_map(hold).collect(),
             waiters: waiters.iter().take(shown).filter_map(waiter).collect(),
+            pools,
             most,
             are_more_holds: page.mutexes.len() > shown,
             are_more_waiters: waiters.len() > shown,
@@ -78,6 +80,7 @@ impl Picture {
     fn event(&self, name: &str, earlier: &Self) -> Bytes {
         let holds = difference(&earlier.holds, &self.holds);
         let waiters = difference(&earlier.waiters, &self.waiters);
+        let pools = difference(&earlier.pools, &self.pools);
         let Self {
             most,
             are_more_holds,
@@ -85,7 +88,7 @@ impl Picture {
             ..
         } = self;
         let data = format!(
-            r#"{{"holds":{holds},"waiters":{waiters},"most":{most},"more_holds":{are_more_holds},"more_waiters":{are_more_waiters}}}"#
+            r#"{{"holds":{holds},"waiters":{waiters},"pools":{pools},"most":{most},"more_holds":{are_more_holds},"more_waiters":{are_more_waiters}}}"#
         );
         event(name, &data)
     }

@@ -14,7 +14,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::picture::{self, Picture};
+use super::{
+    picture::{self, Picture},
+    pools::Pools,
+};
 use crate::{
     domain::Error,
     server::{
@@ -166,9 +169,10 @@ impl Drop for Poller {
 impl Poller {
     async fn run(self) {
         let mut last: Option<Picture> = None;
+        let mut pools = Pools::default();
         let mut is_in_trouble = false;
         loop {
-            match self.look().await {
+            match self.look(&mut pools).await {
                 Ok(picture) if last.as_ref() == Some(&picture) => {}
                 Ok(picture) => {
                     let change = last.as_ref().map(|last| picture.change_from(last));
@@ -203,12 +207,14 @@ impl Poller {
         }
     }
 
-    async fn look(&self) -> Result<Picture, Trouble> {
+    async fn look(&self, pools: &mut Pools) -> Result<Picture, Trouble> {
         let mutexes = &self.app.mutexes;
         let looked = async {
             let now = mutexes.now().await?;
             let known_since = Instant::now();
-            let picture = Picture::taken_of(mutexes, self.app.limits.page).await?;
+            let most = self.app.limits.page;
+            let pools = pools.rows(mutexes, most).await;
+            let picture = Picture::taken_of(mutexes, most, pools).await?;
             self.shared.presence().clock = Some((now, known_since));
             Ok(picture)
         };

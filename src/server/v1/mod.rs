@@ -7,6 +7,7 @@ mod cursor;
 pub(super) mod force_release;
 pub(super) mod list;
 mod name;
+pub(super) mod pools;
 pub(super) mod refresh;
 pub(super) mod release;
 pub(super) mod request;
