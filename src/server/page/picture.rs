@@ -156,7 +156,7 @@ mod tests {
             let capture = mutexes.capture(id).status_data("é".repeat(length));
             capture.await.unwrap();
         }
-        let picture = Picture::taken_of(&mutexes, 10).await.unwrap();
+        let picture = Picture::taken_of(&mutexes, 10, Rows::new()).await.unwrap();
         let rows = picture.holds.values();
         let rows = rows.map(|row| serde_json::from_str::<Value>(row).unwrap());
         let shown: Vec<Value> = rows.map(|row| row["status_data"].clone()).collect();
