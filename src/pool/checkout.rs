@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{
     SessionPool,
+    check::{check_collection, check_filter, read_payload},
     gate::{Gate, Terms},
-    session_pool::{check_collection, check_filter, read_payload},
 };
 use crate::{
     backend::BackendFuture,

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     SessionPool,
+    check::{check_collection, check_filter},
     gate::{GROUP, Gate, Terms},
-    session_pool::{check_collection, check_filter},
 };
 use crate::{
     backend::{CaptureAllRequest, CaptureRequest, CapturedAll},

@@ -1,19 +1,22 @@
-use std::{fmt, future::IntoFuture, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::timeout;
 
-use super::Checkout;
+use super::{
+    Checkout, GetSession, SessionUpdate,
+    check::{check_collection, check_filter, read_payload, senseless},
+    settings::Settings,
+};
 use crate::{
-    backend::{BackendFuture, PoolAnswer, PoolCall, PoolRequest, SessionStore},
+    backend::{PoolAnswer, PoolCall, PoolRequest, SessionStore},
     domain::{
-        Error, FencingToken, Period, PoolIndex, PoolStatistics, PooledSession, Result,
-        SessionFilter, check_json,
+        Error, FencingToken, Period, PoolStatistics, PooledSession, Result, SessionFilter,
+        check_json,
     },
     guard::Ward,
     mutexes::Mutexes,
-    random,
 };
 
 /// A pool of sessions that many workers share.
@@ -56,30 +59,6 @@ pub struct SessionPool<T = Value> {
     payload: PhantomData<fn() -> T>,
 }
 
-/// What the calls of a pool go by where they say nothing else.
-#[derive(Clone, Debug)]
-struct Settings {
-    lock_time: Period,
-    block_time: Period,
-    next_use_delay: Period,
-    default_filter: SessionFilter,
-    projection: Vec<String>,
-    operation_timeout: Option<Duration>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            lock_time: Period::minutes(10.0),
-            block_time: Period::days(1.0),
-            next_use_delay: Period::seconds(3.0),
-            default_filter: SessionFilter::all(),
-            projection: Vec::new(),
-            operation_timeout: None,
-        }
-    }
-}
-
 impl<T> Clone for SessionPool<T> {
     fn clone(&self) -> Self {
         Self {
@@ -97,49 +76,6 @@ impl<T> fmt::Debug for SessionPool<T> {
             .field("collection", &self.collection)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-/// Changes of a session's payload, by dotted paths: everything beside them stays.
-///
-/// ```
-/// use pgmutex::SessionUpdate;
-///
-/// let update = SessionUpdate::new().set("session.phone", "+49…").unset("session.code");
-/// # let _ = update;
-/// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SessionUpdate {
-    set: Map<String, Value>,
-    unset: Vec<String>,
-}
-
-impl SessionUpdate {
-    /// No change yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The value at this path becomes this one; objects that are missing on the way are made.
-    pub fn set(mut self, path: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.set.insert(path.into(), value.into());
-        self
-    }
-
-    /// There is no value at this path any more.
-    pub fn unset(mut self, path: impl Into<String>) -> Self {
-        self.unset.push(path.into());
-        self
-    }
-
-    fn check(&self) -> Result<()> {
-        let paths = self.set.keys().chain(&self.unset);
-        paths
-            .map(String::as_str)
-            .try_for_each(|path| check_path("payload", path))?;
-        self.set
-            .values()
-            .try_for_each(|value| check_json("payload", value))
     }
 }
 
@@ -245,7 +181,7 @@ impl<T> SessionPool<T> {
         })
     }
 
-    async fn ask(&self, call: PoolCall) -> Result<PoolAnswer> {
+    pub(super) async fn ask(&self, call: PoolCall) -> Result<PoolAnswer> {
         self.ask_about(Some(self.collection.to_string()), call)
             .await
     }
@@ -516,126 +452,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> SessionPool<T> {
         }
     }
 
-    /// How many sessions a filter lets through, whatever the default filter.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] for a filter that makes no sense.
-    pub async fn count(&self, filter: SessionFilter) -> Result<u64> {
-        check_filter(&filter)?;
-        self.number(PoolCall::Count(filter)).await
-    }
-
-    /// The sessions that a filter lets through, whatever the default filter, in the order of their
-    /// numbers: at most so many, after this number.
-    ///
-    /// # Errors
-    /// As [`count`](Self::count); [`Error::InvalidInput`] if a payload is no `T`.
-    pub async fn find(
-        &self,
-        filter: SessionFilter,
-        page_size: Option<u32>,
-        after: Option<i64>,
-    ) -> Result<Vec<PooledSession<T>>> {
-        check_filter(&filter)?;
-        let paths = self.settings.projection.iter();
-        paths
-            .map(String::as_str)
-            .try_for_each(|path| check_path("projection", path))?;
-        let call = PoolCall::Find {
-            filter,
-            projection: self.settings.projection.clone(),
-            page_size,
-            after,
-        };
-        match self.ask(call).await? {
-            PoolAnswer::Sessions(sessions) => sessions
-                .into_iter()
-                .map(|session| session.with_payload(read_payload))
-                .collect(),
-            other => Err(senseless(&other)),
-        }
-    }
-
-    /// Changes the first session that a filter lets through, and gives it as it is then; `None` if
-    /// there is none.
-    ///
-    /// # Errors
-    /// As [`session_update`](Self::session_update). [`Error::OutcomeUnknown`] is not repeated.
-    pub async fn find_one_and_update(
-        &self,
-        filter: SessionFilter,
-        update: SessionUpdate,
-    ) -> Result<Option<PooledSession<T>>> {
-        check_filter(&filter)?;
-        update.check()?;
-        let SessionUpdate { set, unset } = update;
-        self.optional(PoolCall::FindOneAndUpdate { filter, set, unset })
-            .await
-    }
-
-    /// The same as [`find_one_and_update`](Self::find_one_and_update), saying only whether there was
-    /// one.
-    ///
-    /// # Errors
-    /// As [`find_one_and_update`](Self::find_one_and_update).
-    pub async fn update_one(&self, filter: SessionFilter, update: SessionUpdate) -> Result<bool> {
-        let updated = self.find_one_and_update(filter, update).await?;
-        Ok(updated.is_some())
-    }
-
-    /// Removes the first session that a filter lets through, and gives it as it was.
-    ///
-    /// # Errors
-    /// As [`count`](Self::count). [`Error::OutcomeUnknown`] is not repeated.
-    pub async fn delete_one(&self, filter: SessionFilter) -> Result<Option<PooledSession<T>>> {
-        check_filter(&filter)?;
-        self.optional(PoolCall::DeleteOne(filter)).await
-    }
-
-    /// Makes filters on a path of the payload fast, and gives the index's name. Nobody can write to
-    /// any pool while it is built.
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] for a path that is none.
-    pub async fn create_index(&self, path: &str) -> Result<String> {
-        check_path("path", path)?;
-        match self.ask(PoolCall::CreateIndex(path.to_owned())).await? {
-            PoolAnswer::Text(name) => Ok(name),
-            other => Err(senseless(&other)),
-        }
-    }
-
-    /// Removes such an index, and says whether there was one.
-    ///
-    /// # Errors
-    /// As [`create_index`](Self::create_index).
-    pub async fn drop_index(&self, path: &str) -> Result<bool> {
-        check_path("path", path)?;
-        match self.ask(PoolCall::DropIndex(path.to_owned())).await? {
-            PoolAnswer::Flag(was_there) => Ok(was_there),
-            other => Err(senseless(&other)),
-        }
-    }
-
-    /// The indexes that were made for this pool.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] and the like.
-    pub async fn index_information(&self) -> Result<Vec<PoolIndex>> {
-        match self.ask(PoolCall::ListIndexes).await? {
-            PoolAnswer::Indexes(indexes) => Ok(indexes),
-            other => Err(senseless(&other)),
-        }
-    }
-
-    async fn number(&self, call: PoolCall) -> Result<u64> {
+    pub(super) async fn number(&self, call: PoolCall) -> Result<u64> {
         match self.ask(call).await? {
             PoolAnswer::Number(number) => Ok(number),
             other => Err(senseless(&other)),
         }
     }
 
-    async fn optional(&self, call: PoolCall) -> Result<Option<PooledSession<T>>> {
+    pub(super) async fn optional(&self, call: PoolCall) -> Result<Option<PooledSession<T>>> {
         match self.ask(call).await? {
             PoolAnswer::Session(session) => session
                 .map(|session| session.with_payload(read_payload))
@@ -643,121 +467,4 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> SessionPool<T> {
             other => Err(senseless(&other)),
         }
     }
-}
-
-/// A request for the session that comes next, in the making: say more, then await it. See
-/// [`SessionPool::get_session`].
-#[derive(Debug)]
-#[must_use = "a request does nothing until it is awaited"]
-pub struct GetSession<'a, T = Value> {
-    pool: &'a SessionPool<T>,
-    count_use: u64,
-    next_use_delay: Period,
-    request_id: Option<String>,
-    filter: SessionFilter,
-}
-
-impl<'a, T: Serialize + DeserializeOwned + Send + Sync> GetSession<'a, T> {
-    /// As how many uses it counts. Default: 1.
-    pub fn count_use(mut self, count_use: u64) -> Self {
-        self.count_use = count_use;
-        self
-    }
-
-    /// For how long it is not to be used again. Default: the pool's.
-    pub fn next_use_delay(mut self, delay: impl Into<Period>) -> Self {
-        self.next_use_delay = delay.into();
-        self
-    }
-
-    /// Asking again with the same request id gives the same session, until that is taken again; up to
-    /// 400 bytes. Default: one of its own for each call, for when an answer is lost.
-    pub fn request_id(mut self, request_id: impl Into<String>) -> Self {
-        self.request_id = Some(request_id.into());
-        self
-    }
-
-    /// Only sessions that this filter lets through, beside the pool's default filter.
-    pub fn filter(mut self, filter: SessionFilter) -> Self {
-        self.filter = self.filter.and(filter);
-        self
-    }
-
-    async fn run(self) -> Result<PooledSession<T>> {
-        check_filter(&self.filter)?;
-        let unique = || format!("{:032x}", u128::from_ne_bytes(random::bytes()));
-        let call = PoolCall::GetSession {
-            count_use: self.count_use,
-            next_use_delay: self.next_use_delay.in_seconds("next_use_delay")?,
-            request_id: self.request_id.unwrap_or_else(unique),
-            filter: self.filter,
-        };
-        self.pool
-            .optional(call)
-            .await?
-            .ok_or_else(|| Error::NoneAvailable {
-                collection: self.pool.collection.to_string(),
-                waited: Duration::ZERO,
-            })
-    }
-}
-
-impl<'a, T: Serialize + DeserializeOwned + Send + Sync + 'a> IntoFuture for GetSession<'a, T> {
-    type Output = Result<PooledSession<T>>;
-    type IntoFuture = BackendFuture<'a, PooledSession<T>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
-    }
-}
-
-/// What a payload is for this program.
-pub(super) fn read_payload<T: DeserializeOwned>(payload: Value) -> Result<T> {
-    serde_json::from_value(payload).map_err(|error| Error::InvalidInput {
-        field: "payload",
-        reason: format!("of a session in the pool cannot be read as this type: {error}"),
-    })
-}
-
-fn senseless(answer: &PoolAnswer) -> Error {
-    Error::Protocol {
-        operation: "a call about a pool",
-        reason: format!("{answer:?}"),
-    }
-}
-
-pub(super) fn check_collection(collection: &str) -> Result<()> {
-    let reason = match collection {
-        "" => "is empty: it names the pool".to_owned(),
-        name if name.len() > 400 => {
-            format!("is {} bytes long, at most 400 are allowed", name.len())
-        }
-        name if name.contains('\0') => {
-            "contains the character NUL, which PostgreSQL cannot store".to_owned()
-        }
-        _ => return Ok(()),
-    };
-    Err(Error::InvalidInput {
-        field: "collection",
-        reason,
-    })
-}
-
-fn check_path(field: &'static str, path: &str) -> Result<()> {
-    if path.split('.').any(str::is_empty) || path.contains('\0') {
-        return Err(Error::InvalidInput {
-            field,
-            reason: format!("{path:?} is no path: it is made of names with dots between them"),
-        });
-    }
-    Ok(())
-}
-
-pub(super) fn check_filter(filter: &SessionFilter) -> Result<()> {
-    filter
-        .paths()
-        .try_for_each(|path| check_path("filter", path))?;
-    filter
-        .values()
-        .try_for_each(|value| check_json("filter", value))
 }
