@@ -15,7 +15,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> SessionPool<T> {
     /// How many sessions a filter lets through, whatever the default filter.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a filter that makes no sense.
+    /// [`Error::Refused`](crate::Error::Refused) for a filter that makes no sense.
     pub async fn count(&self, filter: SessionFilter) -> Result<u64> {
         check_filter(&filter)?;
         self.number(PoolCall::Count(filter)).await
@@ -25,7 +25,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> SessionPool<T> {
     /// numbers: at most so many, after this number.
     ///
     /// # Errors
-    /// As [`count`](Self::count); [`Error::InvalidInput`] if a payload is no `T`.
+    /// As [`count`](Self::count); [`Error::InvalidInput`](crate::Error::InvalidInput) if a payload is no `T`.
     pub async fn find(
         &self,
         filter: SessionFilter,
@@ -56,7 +56,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> SessionPool<T> {
     /// there is none.
     ///
     /// # Errors
-    /// As [`session_update`](Self::session_update). [`Error::OutcomeUnknown`] is not repeated.
+    /// As [`session_update`](Self::session_update). [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) is not repeated.
     pub async fn find_one_and_update(
         &self,
         filter: SessionFilter,
@@ -82,7 +82,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> SessionPool<T> {
     /// Removes the first session that a filter lets through, and gives it as it was.
     ///
     /// # Errors
-    /// As [`count`](Self::count). [`Error::OutcomeUnknown`] is not repeated.
+    /// As [`count`](Self::count). [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) is not repeated.
     pub async fn delete_one(&self, filter: SessionFilter) -> Result<Option<PooledSession<T>>> {
         check_filter(&filter)?;
         self.optional(PoolCall::DeleteOne(filter)).await
@@ -92,7 +92,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> SessionPool<T> {
     /// any pool while it is built.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for a path that is none.
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput) for a path that is none.
     pub async fn create_index(&self, path: &str) -> Result<String> {
         check_path("path", path)?;
         match self.ask(PoolCall::CreateIndex(path.to_owned())).await? {
@@ -116,7 +116,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> SessionPool<T> {
     /// The indexes that were made for this pool.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] and the like.
+    /// [`Error::Unavailable`](crate::Error::Unavailable) and the like.
     pub async fn index_information(&self) -> Result<Vec<PoolIndex>> {
         match self.ask(PoolCall::ListIndexes).await? {
             PoolAnswer::Indexes(indexes) => Ok(indexes),
