@@ -100,7 +100,8 @@ async fn a_million_sessions_are_no_more_work_than_a_few() {
         "update pgmutex.pool_session set is_ready = false, active = false where is_ready",
     )
     .await;
-    are_bounded(&all, 400, "all locked or inactive").await;
+    // Their entries in the index of the ready ones are dead, and some are met until they are tidied up.
+    are_bounded(&all, 1000, "all locked or inactive").await;
     // Half a million are due at once, and at the same time.
     change(
         &s,
