@@ -355,19 +355,19 @@ comment on function pool_drop_index(text, text) is 'Removes such an index, and s
 -- For monitoring --------------------------------------------------------------------------------------------------------------------
 
 create view pool_statistics as
-select p.collection,
+select collection,
        count(*) as total,
-       count(*) filter (where p.active) as active,
-       count(*) filter (where not p.active) as inactive,
-       count(*) filter (where p.active and p.next_use <= clock_timestamp() and p.fencing_token is null) as ready,
-       count(*) filter (where p.fencing_token is not null) as in_use,
-       count(*) filter (where p.active and p.next_use > clock_timestamp() and not p.is_blocked) as locked,
-       count(*) filter (where p.active and p.next_use > clock_timestamp() and p.is_blocked) as blocked,
-       least(sum(p.use_count), 9223372036854775807)::bigint as uses,
-       least(sum(p.success_count), 9223372036854775807)::bigint as successes,
-       sum(p.success_count)::float8 / nullif(sum(p.use_count), 0)::float8 as success_rate
-from pool_session p
-group by p.collection;
+       count(*) filter (where active) as active,
+       count(*) filter (where not active) as inactive,
+       count(*) filter (where active and next_use <= clock_timestamp() and fencing_token is null) as ready,
+       count(*) filter (where fencing_token is not null) as in_use,
+       count(*) filter (where active and next_use > clock_timestamp() and not is_blocked) as locked,
+       count(*) filter (where active and next_use > clock_timestamp() and is_blocked) as blocked,
+       least(sum(use_count), 9223372036854775807)::bigint as uses,
+       least(sum(success_count), 9223372036854775807)::bigint as successes,
+       sum(success_count)::float8 / nullif(sum(use_count), 0)::float8 as success_rate
+from pool_session
+group by collection;
 
 comment on view pool_statistics is 'How each pool stands. It reads all of its sessions.';
 comment on column pool_statistics.ready is 'Those that could be taken now.';

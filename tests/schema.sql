@@ -433,19 +433,19 @@ pool as
      LEFT JOIN pgmutex.held h ON (((h.mutex_group = 'pgmutex.pool'::text) AND (h.mutex_mode = p.collection) AND (h.mutex_id = (p.id)::text) AND (h.fencing_token = p.fencing_token))));
 
 pool_statistics as
- SELECT p.collection,
+ SELECT collection,
     count(*) AS total,
-    count(*) FILTER (WHERE p.active) AS active,
-    count(*) FILTER (WHERE (NOT p.active)) AS inactive,
-    count(*) FILTER (WHERE (p.active AND (p.next_use <= clock_timestamp()) AND (p.fencing_token IS NULL))) AS ready,
-    count(*) FILTER (WHERE (p.fencing_token IS NOT NULL)) AS in_use,
-    count(*) FILTER (WHERE (p.active AND (p.next_use > clock_timestamp()) AND (NOT p.is_blocked))) AS locked,
-    count(*) FILTER (WHERE (p.active AND (p.next_use > clock_timestamp()) AND p.is_blocked)) AS blocked,
-    (LEAST(sum(p.use_count), ('9223372036854775807'::bigint)::numeric))::bigint AS uses,
-    (LEAST(sum(p.success_count), ('9223372036854775807'::bigint)::numeric))::bigint AS successes,
-    ((sum(p.success_count))::double precision / (NULLIF(sum(p.use_count), (0)::numeric))::double precision) AS success_rate
-   FROM pgmutex.pool_session p
-  GROUP BY p.collection;
+    count(*) FILTER (WHERE active) AS active,
+    count(*) FILTER (WHERE (NOT active)) AS inactive,
+    count(*) FILTER (WHERE (active AND (next_use <= clock_timestamp()) AND (fencing_token IS NULL))) AS ready,
+    count(*) FILTER (WHERE (fencing_token IS NOT NULL)) AS in_use,
+    count(*) FILTER (WHERE (active AND (next_use > clock_timestamp()) AND (NOT is_blocked))) AS locked,
+    count(*) FILTER (WHERE (active AND (next_use > clock_timestamp()) AND is_blocked)) AS blocked,
+    (LEAST(sum(use_count), ('9223372036854775807'::bigint)::numeric))::bigint AS uses,
+    (LEAST(sum(success_count), ('9223372036854775807'::bigint)::numeric))::bigint AS successes,
+    ((sum(success_count))::double precision / (NULLIF(sum(use_count), (0)::numeric))::double precision) AS success_rate
+   FROM pgmutex.pool_session
+  GROUP BY collection;
 
 waiting as
  SELECT w.mutex_group,
