@@ -3,8 +3,8 @@
 -- A lease of a session is a hold like any other, of the mutex (pgmutex.pool, collection, id): owners, rules, tokens, heartbeats, fences
 -- and all that people see of holds are the same. The session's row says which hold has it.
 --
--- Those that can be taken, and those that perhaps can be, are two ranges of two indexes: whoever takes one first moves what has become
--- due from the second to the first, and then takes the head of the first. What is locked, leased or inactive is in nobody's way.
+-- Those that can be taken, and those that have become due and perhaps can be, are two ranges of two indexes: whoever takes one looks at
+-- the beginning of both, and locks what it takes. What is locked, leased or inactive is in nobody's way.
 
 create table pool_session (
     collection     text collate "C" not null,

@@ -45,7 +45,7 @@ use crate::{
 /// ```
 ///
 /// A session is *ready* if it is active, its `next_use` has passed and nobody leases it. Of those the
-/// one that was never used, or was unused for longest, comes next. (If more than 500 become ready
+/// one that was never used, or was unused for longest, comes next. (If more than 1,000 become ready
 /// between two calls, the later ones among them are counted from the calls after that on.)
 ///
 /// Cheap to clone. All its calls are the SQL functions `pool_…`, one call and one commit each.
