@@ -313,7 +313,7 @@ begin
 end
 $$;
 comment on function pool_create_index(text, text) is
-    'Makes filters on a dotted path of one pool''s payloads fast. Nobody can write to any pool while it is built. A session with a value '
+    'Makes pool_find and its like fast where they filter by a dotted path of one pool''s payloads. Nobody can write to any pool while it is built. A session with a value '
     'of more than some 2,600 bytes there cannot be written any more. Gives its name.';
 
 create function pool_list_indexes(collection text) returns table (name text, path text)

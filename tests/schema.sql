@@ -2876,7 +2876,7 @@ begin
 end
 $function$
 
--- Makes filters on a dotted path of one pool's payloads fast. Nobody can write to any pool while it is built. A session with a value of more than some 2,600 bytes there cannot be written any more. Gives its name.
+-- Makes pool_find and its like fast where they filter by a dotted path of one pool's payloads. Nobody can write to any pool while it is built. A session with a value of more than some 2,600 bytes there cannot be written any more. Gives its name.
 CREATE OR REPLACE FUNCTION pgmutex.pool_create_index(collection text, path text)
  RETURNS text
  LANGUAGE plpgsql

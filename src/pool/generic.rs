@@ -88,7 +88,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync> SessionPool<T> {
         self.optional(PoolCall::DeleteOne(filter)).await
     }
 
-    /// Makes filters on a path of the payload fast, and gives the index's name. Nobody can write to
+    /// Makes finding, counting and changing by a path of the payload fast (not checkouts, which go by
+    /// the order of use), and gives the index's name. Nobody can write to
     /// any pool while it is built.
     ///
     /// # Errors
