@@ -1,51 +1,44 @@
-use std::io::Write;
-
 use clap::Args;
 
-use super::{
-    Failure,
-    database::{Database, UNNAMED},
-};
+use super::{Exit, Failure, Output, database::Database};
 
 /// Brings the schema in a database up to date
 ///
 /// Any number of processes may do it at once. It prints what it applied.
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
-    #[command(flatten)]
-    database: Database,
-
-    /// Change nothing: print what is missing, and fail if something is
+    /// Change nothing: print what is missing, and end with 3 if something is
     #[arg(long)]
     check: bool,
 }
 
 impl Migrate {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(self.migrate())
-    }
-
-    async fn migrate(self) -> Result<(), Failure> {
-        let url = self.database.url().ok_or(UNNAMED)?;
-        let mutexes = self.database.mutexes(&url).await?;
-        let (names, is_behind) = if self.check {
+    pub(super) async fn run(
+        self,
+        database: &Database,
+        output: &mut Output,
+    ) -> Result<Exit, Failure> {
+        let mutexes = database.connect().await?;
+        let (names, exit) = if self.check {
             let status = mutexes.schema_status().await?;
             let pending = status.map(|status| status.pending).unwrap_or_default();
-            let is_behind = !pending.is_empty();
-            (pending, is_behind)
+            let exit = match pending.is_empty() {
+                true => Exit::Success,
+                false => Exit::Pending,
+            };
+            (pending, exit)
         } else {
-            (mutexes.migrate().await?.applied, false)
+            (mutexes.migrate().await?.applied, Exit::Success)
         };
-        let mut output = std::io::stdout();
         for name in names {
-            writeln!(output, "{name}")?;
+            output.line(&name)?;
         }
-        match is_behind {
-            true => Err("the schema is not up to date: run `pgmutex migrate`".into()),
-            false => Ok(()),
+        match exit {
+            Exit::Success => Ok(exit),
+            _ => Err(Failure::new(
+                exit,
+                "the schema is not up to date: run `pgmutex migrate`",
+            )),
         }
     }
 }

@@ -5,6 +5,8 @@ mod call;
 mod connect;
 mod connection_string;
 mod dedicated;
+#[cfg(feature = "cli")]
+mod environment;
 mod history;
 mod in_words;
 mod lines;
@@ -30,4 +32,6 @@ pub use transaction::TransactionBackend;
 
 pub(crate) use deadpool_postgres::Pool;
 pub(crate) use dedicated::Way;
+#[cfg(feature = "cli")]
+pub(crate) use environment::connection_string;
 pub(crate) use tokio_postgres::Transaction;
