@@ -13,7 +13,7 @@ pub(super) struct Database {
     ///
     /// A password is better kept out of arguments, which others can see: in DATABASE_URL, in PGPASSWORD, or in a
     /// password file (PGPASSFILE, else ~/.pgpass).
-    #[arg(long, value_name = "URL", global = true, hide_short_help = false)]
+    #[arg(long, value_name = "URL", global = true)]
     database_url: Option<String>,
 
     /// A way to the same database that leads past any pooler [env: PGMUTEX_DIRECT_URL]

@@ -9,7 +9,12 @@ use crate::{domain::MutexOwner, random};
 #[derive(Debug, Args)]
 pub(super) struct Holder {
     /// The owner session: whoever knows it can refresh and release what it holds
-    #[arg(long, value_name = "SESSION", env = "PGMUTEX_OWNER_SESSION")]
+    #[arg(
+        long,
+        value_name = "SESSION",
+        env = "PGMUTEX_OWNER_SESSION",
+        hide_env_values = true
+    )]
     session: Option<String>,
 
     /// The owner's name, for people [default: the login]
