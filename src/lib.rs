@@ -5,6 +5,8 @@ mod background;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(any(feature = "cli", feature = "server"))]
+mod collected;
 mod current_owner;
 mod domain;
 mod guard;
@@ -31,9 +33,9 @@ pub use backend::{
 pub use current_owner::{current_owner, with_owner};
 pub use domain::{
     Access, AutoRelease, AutoReleaseRule, CaptureOutcome, Captured, Error, Evicted, FencingToken,
-    ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition, Period,
-    PoolIndex, PoolStatistics, PooledSession, Reach, Released, Result, SessionFilter, Waiter,
-    WaiterQuery, Wish,
+    ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, MutexStatistics, Page,
+    PagePosition, Period, PoolIndex, PoolStatistics, PooledSession, Reach, Released, Result,
+    SessionFilter, Waiter, WaiterQuery, Wish,
 };
 pub use guard::{
     AtOnce, Guard, GuardParts, GuardState, Leader, Leadership, Lock, LockAll, TryLock, TryLockAll,

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -8,11 +8,12 @@ use super::{
     duration,
     holder::Holder,
     interrupt::unless_interrupted,
+    metrics_file,
     mutex_name::{HOW_TO_NAME, MutexName},
     spoken,
     wanted::{Until, Wanted},
 };
-use crate::domain::CaptureOutcome;
+use crate::domain::{CaptureOutcome, MutexId};
 
 /// Captures a mutex, or refreshes a hold that the same session has
 ///
@@ -48,6 +49,10 @@ pub(super) struct Capture {
 }
 
 impl Capture {
+    pub(super) fn mutex(&self) -> &MutexId {
+        self.mutex.id()
+    }
+
     pub(super) async fn run(
         self,
         database: &Database,
@@ -64,10 +69,13 @@ impl Capture {
             if let Some(status_data) = self.status_data {
                 capture = capture.status_data(status_data);
             }
-            if let Some(wait) = self.wait {
-                capture = capture.wait(wait);
-            }
-            Ok(capture.await)
+            let Some(wait) = self.wait else {
+                return Ok(capture.await);
+            };
+            let begun = Instant::now();
+            let captured = capture.wait(wait).await;
+            metrics_file::waited(begun.elapsed());
+            Ok(captured)
         })
         .await?;
         match captured {

@@ -52,6 +52,12 @@ impl Database {
         Ok(builder.connect(url).await?)
     }
 
+    /// Where it is, for people.
+    pub(super) fn in_words(&self) -> Result<String, Failure> {
+        let url = self.url()?.ok_or_else(|| Failure::usage(UNNAMED))?;
+        Ok(format!("{}, schema {}", without_secrets(&url), self.schema))
+    }
+
     /// The mutexes of the database that was named.
     pub(super) async fn connect(&self) -> Result<Mutexes, Failure> {
         let url = self.url()?.ok_or_else(|| Failure::usage(UNNAMED))?;
@@ -67,3 +73,34 @@ fn filled(name: &str) -> Option<String> {
 /// What a command says that has no database.
 pub(super) const UNNAMED: &str =
     "name a database: with --database-url, with DATABASE_URL, or with PGHOST, PGDATABASE and so on";
+
+/// What people may read of a URL: neither the password nor the parameters, which may have one too.
+pub(super) fn without_secrets(url: &str) -> &str {
+    let Some((_, place)) = url.split_once("://") else {
+        return "the database named";
+    };
+    // A password may have any character that is no `@`, a question mark too.
+    let place = place.split_once('@').map_or(place, |(_, place)| place);
+    let place = place.split('?').next().unwrap_or(place);
+    place.rsplit('@').next().unwrap_or(place)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_url_is_shown_without_what_is_secret() {
+        for (url, shown) in [
+            (
+                "postgres://me:pass@host:5432/db?password=pass",
+                "host:5432/db",
+            ),
+            ("postgresql://me:pa?ss@host/db", "host/db"),
+            ("postgres://me:pa/ss@host/db", "host/db"),
+            ("postgres://me:pa@ss@host/db", "host/db"),
+            ("postgres://host/db", "host/db"),
+            ("host=h password=pass", "the database named"),
+        ] {
+            assert_eq!(super::without_secrets(url), shown, "{url}");
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod exit;
 mod holder;
 mod interrupt;
 mod log;
+mod metrics_file;
 mod migrate;
 mod mutex_name;
 mod output;
@@ -19,14 +20,17 @@ mod serve;
 mod spoken;
 #[cfg(feature = "server")]
 mod token;
+mod top;
 mod wanted;
 
 use std::{future::Future, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use exit::{Exit, Failure};
 use output::Output;
+
+use crate::domain::MutexId;
 
 /// Locks as rows in PostgreSQL.
 #[derive(Debug, Parser)]
@@ -43,6 +47,9 @@ struct Program {
 
     #[command(flatten, next_help_heading = "Output")]
     log: log::Log,
+
+    #[command(flatten, next_help_heading = "Output")]
+    metrics_file: metrics_file::MetricsFile,
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,6 +61,7 @@ enum Command {
     Serve(Box<serve::Serve>),
     #[cfg(feature = "server")]
     Token(token::Token),
+    Top(top::Top),
 }
 
 const AFTER_HELP: &str = "\
@@ -73,8 +81,8 @@ Exit codes:
 
 /// Runs the program with the arguments of this process, and says with which code it ends.
 pub fn run() -> ExitCode {
-    let program = match Program::try_parse() {
-        Ok(program) => program,
+    let (program, name) = match parsed() {
+        Ok(parsed) => parsed,
         Err(refused) => {
             // Nobody may be reading; the code says enough.
             let _ = refused.print();
@@ -85,7 +93,7 @@ pub fn run() -> ExitCode {
         }
     };
     program
-        .run()
+        .run(&name)
         .unwrap_or_else(|failure| {
             let message = failure.to_string();
             if !message.is_empty() {
@@ -96,29 +104,61 @@ pub fn run() -> ExitCode {
         .into()
 }
 
+/// What the arguments say, and what the command is called.
+fn parsed() -> Result<(Program, String), clap::Error> {
+    let mut command = Program::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let name = matches.subcommand_name().unwrap_or_default().to_owned();
+    let program = Program::from_arg_matches(&matches).map_err(|error| error.format(&mut command));
+    Ok((program?, name))
+}
+
 impl Program {
-    fn run(self) -> Result<Exit, Failure> {
+    fn run(self, name: &str) -> Result<Exit, Failure> {
         let Self {
             command,
             database,
             format,
             log,
+            metrics_file,
         } = self;
         let mut output = format.output();
         log.begin(command.usual_log())?;
-        match command {
-            Command::Capture(capture) => block_on(capture.run(&database, &mut output)),
-            Command::Release(release) => block_on(release.run(&database, &mut output)),
-            Command::Migrate(migrate) => block_on(migrate.run(&database, &mut output)),
-            #[cfg(feature = "server")]
-            Command::Serve(serve) => serve.run(&database, &mut output),
-            #[cfg(feature = "server")]
-            Command::Token(token) => token.run(&mut output),
+        let recording = metrics_file.begin(name, command.mutex())?;
+        let ended = command.run(&database, &mut output);
+        if let Some(recording) = recording {
+            recording.end(match &ended {
+                Ok(exit) => *exit,
+                Err(failure) => failure.exit,
+            });
         }
+        ended
     }
 }
 
 impl Command {
+    fn run(self, database: &database::Database, output: &mut Output) -> Result<Exit, Failure> {
+        match self {
+            Self::Capture(capture) => block_on(capture.run(database, output)),
+            Self::Release(release) => block_on(release.run(database, output)),
+            Self::Migrate(migrate) => block_on(migrate.run(database, output)),
+            #[cfg(feature = "server")]
+            Self::Serve(serve) => serve.run(database, output),
+            #[cfg(feature = "server")]
+            Self::Token(token) => token.run(output),
+            Self::Top(top) => block_on(top.run(database, output)),
+        }
+    }
+
+    /// The mutex that it is about.
+    fn mutex(&self) -> Option<&MutexId> {
+        match self {
+            Self::Capture(capture) => Some(capture.mutex()),
+            Self::Release(release) => Some(release.mutex()),
+            _ => None,
+        }
+    }
+
     /// What goes to the log where nothing is said: a command tells its caller what there is to tell.
     fn usual_log(&self) -> &'static str {
         match self {

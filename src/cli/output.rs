@@ -113,6 +113,10 @@ impl Output {
         Ok(())
     }
 
+    pub(super) fn has_colours(&self) -> bool {
+        self.has_colours
+    }
+
     pub(super) fn look(&self, look: Look, text: &str) -> String {
         let code = match look {
             Look::Plain => "",

@@ -7,7 +7,7 @@ use super::{
     mutex_name::{HOW_TO_NAME, MutexName},
     spoken,
 };
-use crate::domain::{FencingToken, Released};
+use crate::domain::{FencingToken, MutexId, Released};
 
 /// Gives a mutex back
 ///
@@ -28,6 +28,10 @@ pub(super) struct Release {
 }
 
 impl Release {
+    pub(super) fn mutex(&self) -> &MutexId {
+        self.mutex.id()
+    }
+
     pub(super) async fn run(
         self,
         database: &Database,

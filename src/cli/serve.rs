@@ -12,7 +12,10 @@ use tokio::time::timeout;
 
 #[cfg(not(all(unix, feature = "private-server")))]
 use super::database::UNNAMED;
-use super::{Exit, Failure, Output, database::Database};
+use super::{
+    Exit, Failure, Output,
+    database::{Database, without_secrets},
+};
 #[cfg(all(unix, feature = "private-server"))]
 use crate::private_server::PrivatePostgres;
 use crate::{
@@ -196,35 +199,4 @@ fn named(database: &Database) -> Result<Option<Place>, Failure> {
         #[cfg(all(unix, feature = "private-server"))]
         private: None,
     }))
-}
-
-/// What people may read of a URL: neither the password nor the parameters, which may have one too.
-fn without_secrets(url: &str) -> &str {
-    let Some((_, place)) = url.split_once("://") else {
-        return "the database named";
-    };
-    // A password may have any character that is no `@`, a question mark too.
-    let place = place.split_once('@').map_or(place, |(_, place)| place);
-    let place = place.split('?').next().unwrap_or(place);
-    place.rsplit('@').next().unwrap_or(place)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_url_is_shown_without_what_is_secret() {
-        for (url, shown) in [
-            (
-                "postgres://me:pass@host:5432/db?password=pass",
-                "host:5432/db",
-            ),
-            ("postgresql://me:pa?ss@host/db", "host/db"),
-            ("postgres://me:pa/ss@host/db", "host/db"),
-            ("postgres://me:pa@ss@host/db", "host/db"),
-            ("postgres://host/db", "host/db"),
-            ("host=h password=pass", "the database named"),
-        ] {
-            assert_eq!(super::without_secrets(url), shown, "{url}");
-        }
-    }
 }

@@ -106,7 +106,7 @@ pub(super) fn owner(owner: &MutexOwner) -> String {
     }
 }
 
-fn moment(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+pub(super) fn moment(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let ago = duration::spoken(now - time);
     match ago.as_str() {
         "0s" => time.format("%Y-%m-%d %H:%M:%S UTC").to_string(),

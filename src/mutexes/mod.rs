@@ -9,6 +9,7 @@ mod in_transaction;
 mod refresh;
 mod release;
 mod routes;
+mod statistics;
 mod tree;
 
 use std::sync::Arc;

@@ -32,7 +32,7 @@ use crate::{
     background::Background,
     domain::{
         Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery,
-        MutexState, Page, Released, Waiter, WaiterQuery,
+        MutexState, MutexStatistics, Page, Released, Waiter, WaiterQuery,
     },
 };
 
@@ -206,6 +206,11 @@ impl PostgresBackend {
             Ok(_) | Err(Error::ReadOnly { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// How all mutexes together stand.
+    pub(crate) async fn statistics(&self) -> Result<MutexStatistics, Error> {
+        self.call(Statistics).await
     }
 
     /// Makes one call, and repeats it while its outcome is unknown.

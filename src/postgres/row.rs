@@ -11,8 +11,8 @@ use tokio_postgres::{
 };
 
 use crate::domain::{
-    Access, AutoRelease, Evicted, FencingToken, Mutex, MutexId, MutexOwner, PooledSession, Reach,
-    Waiter,
+    Access, AutoRelease, Evicted, FencingToken, Mutex, MutexId, MutexOwner, MutexStatistics,
+    PooledSession, Reach, Waiter,
 };
 
 /// A timestamp of the server's, which reaches further than [`DateTime`]: `infinity` and what lies
@@ -131,6 +131,33 @@ pub(super) fn waiter(row: &Row) -> Result<Waiter, Unreadable> {
             parents: row.try_get(15)?,
             children: row.try_get(16)?,
         },
+    })
+}
+
+/// The columns of the statistics, in the order in which [`statistics`] reads them.
+pub(super) const STATISTICS_COLUMNS: &str = "observed_at, holds, holds_are_estimated, holds_over, oldest_hold_since, \
+     waiters, oldest_waiter_since, pool_sessions";
+
+/// Reads the statistics.
+pub(super) fn statistics(row: &Row) -> Result<MutexStatistics, Unreadable> {
+    let count = |column: usize| -> Result<u64, Unreadable> {
+        Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or(0))
+    };
+    let moment = |column: usize| -> Result<Option<DateTime<Utc>>, Unreadable> {
+        let time: Option<ServerTime> = row.try_get(column)?;
+        Ok(time.map(|time| time.0))
+    };
+    Ok(MutexStatistics {
+        observed_at: time(row, 0)?,
+        holds: count(1)?,
+        holds_are_estimated: row.try_get(2)?,
+        holds_over: count(3)?,
+        oldest_hold_since: moment(4)?,
+        waiters: row
+            .try_get::<_, Option<i64>>(5)?
+            .map(|waiters| u64::try_from(waiters).unwrap_or(0)),
+        oldest_waiter_since: moment(6)?,
+        pool_sessions: count(7)?,
     })
 }
 

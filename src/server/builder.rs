@@ -6,7 +6,6 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     app::{App, SharedApp},
-    collected::collected,
     errands::Errands,
     foreign_page::OwnAddresses,
     listener::{Listening, ServeError},
@@ -16,7 +15,7 @@ use super::{
     tls::{self, TlsError},
     token_list::TokenList,
 };
-use crate::mutexes::Mutexes;
+use crate::{collected::collected, mutexes::Mutexes};
 
 /// A server in the making.
 #[derive(Clone)]
@@ -158,7 +157,7 @@ impl Server {
     }
 
     pub(super) fn app(&self) -> SharedApp {
-        let collected = self.collects_metrics.then(collected).flatten();
+        let collected = self.collects_metrics.then(|| collected(&[])).flatten();
         Arc::new(App {
             mutexes: self.mutexes.clone(),
             tokens: self.tokens.clone(),

@@ -8,6 +8,7 @@ use axum::{
 
 use super::{
     app::SharedApp,
+    gauges,
     problem::{NOT_FOUND, NOT_READY, Problem, STOPPING},
 };
 use crate::domain::Error;
@@ -39,7 +40,7 @@ pub(super) async fn readyz(State(app): State<SharedApp>) -> Result<&'static str,
     }
 }
 
-/// Counters and histograms for Prometheus.
+/// Counters and histograms for Prometheus, and how the locks in the database stand.
 #[utoipa::path(get, path = "/metrics", tag = "operation",
     responses(
         (status = 200, description = "Prometheus's text format", body = String, content_type = "text/plain"),
@@ -48,7 +49,9 @@ pub(super) async fn metrics(State(app): State<SharedApp>) -> Response {
     match &app.metrics {
         Some(collected) => {
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            ([(header::CONTENT_TYPE, kind)], collected.render()).into_response()
+            let database = gauges::of_database(&app.mutexes).await;
+            let text = collected.render() + &database;
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         None => {
             let detail = "the program that this server is a part of collects them in its own way";

@@ -8,9 +8,10 @@ use std::{
 
 /// The layers, lowest first. A file imports from its own layer and from those named with it, from
 /// no other.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("domain", &[]),
     ("background", &[]),
+    ("collected", &[]),
     ("observe", &["domain"]),
     ("random", &[]),
     ("current_owner", &["domain"]),
@@ -63,6 +64,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
         &[
             "domain",
             "backend",
+            "collected",
             "current_owner",
             "json",
             "mutexes",
@@ -76,6 +78,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
         "cli",
         &[
             "domain",
+            "collected",
             "guard",
             "json",
             "mutexes",

@@ -4,6 +4,7 @@
 mod one;
 mod pool;
 mod several;
+mod statistics;
 mod waiting;
 
 use std::future::Future;
@@ -13,6 +14,7 @@ use tokio_postgres::GenericClient;
 pub(super) use one::*;
 pub(super) use pool::*;
 pub(super) use several::*;
+pub(super) use statistics::*;
 pub(super) use waiting::*;
 
 use super::Repository;

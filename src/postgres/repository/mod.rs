@@ -1,6 +1,7 @@
 mod one;
 mod pool;
 mod several;
+mod statistics;
 mod waiting;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tokio_postgres::GenericClient;
 use super::{
     SchemaName,
     call::Call,
-    row::{HOLD_COLUMNS, Outcome, WAITER_COLUMNS},
+    row::{HOLD_COLUMNS, Outcome, STATISTICS_COLUMNS, WAITER_COLUMNS},
 };
 use crate::domain::MutexId;
 
@@ -51,6 +52,7 @@ struct Statements {
     attach_session: String,
     look_at_lines: String,
     pool_checkout: String,
+    statistics: String,
 }
 
 impl Repository {
@@ -107,6 +109,7 @@ impl Repository {
                 arguments(3)
             ),
             pool_checkout: Self::checkout_statement(&in_schema.to_string()),
+            statistics: format!("select {STATISTICS_COLUMNS} from {in_schema}.statistics()"),
             schema,
         };
         Self {

@@ -1,3 +1,5 @@
+//! The metrics of this process, collected for Prometheus.
+
 use std::{sync::OnceLock, thread, time::Duration};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -10,13 +12,16 @@ const SECONDS: [f64; 15] = [
 /// How often what was measured is put into the buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Collects the metrics of this process, from the first call on; `None` if the program collects them
-/// in another way.
-pub(super) fn collected() -> Option<PrometheusHandle> {
+/// Collects the metrics of this process, from the first call on, which says the labels that they all
+/// have; `None` if the program collects them in another way.
+pub(crate) fn collected(labels: &[(&str, &str)]) -> Option<PrometheusHandle> {
     static COLLECTED: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     COLLECTED
         .get_or_init(|| {
-            let builder = PrometheusBuilder::new().set_buckets(&SECONDS).ok()?;
+            let mut builder = PrometheusBuilder::new().set_buckets(&SECONDS).ok()?;
+            for (name, value) in labels {
+                builder = builder.add_global_label(*name, *value);
+            }
             let recorder = builder.build_recorder();
             let handle = recorder.handle();
             metrics::set_global_recorder(recorder).ok()?;

@@ -1,0 +1,22 @@
+use super::Mutexes;
+use crate::domain::{Error, MutexStatistics, Result};
+
+impl Mutexes {
+    /// How all mutexes in the database together stand, for monitoring: at a price that is bounded
+    /// however many there are. Groups kept in other backends do not count. A standby may be asked,
+    /// too.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list); [`Error::Unavailable`] also if there is no PostgreSQL behind these
+    /// mutexes.
+    ///
+    /// Cancel safe.
+    pub async fn statistics(&self) -> Result<MutexStatistics> {
+        let Some(postgres) = &self.parts.postgres else {
+            return Err(Error::Unavailable {
+                source: "there is no PostgreSQL behind these mutexes".into(),
+            });
+        };
+        postgres.statistics().await
+    }
+}
