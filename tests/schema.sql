@@ -103,6 +103,16 @@ table mutex_model with (fillfactor=70)
     held_since timestamp with time zone not null default clock_timestamp()  -- Database time at which this hold began; refreshes leave it.
     expires_at timestamp with time zone generated as pgmutex.rule_ends_at(auto_release_rule, auto_release_config, captured_since)  -- When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.
 
+type mutex_statistics
+    observed_at timestamp with time zone
+    holds bigint
+    holds_are_estimated boolean
+    holds_over bigint
+    oldest_hold_since timestamp with time zone
+    waiters bigint
+    oldest_waiter_since timestamp with time zone
+    pool_sessions bigint
+
 table mutex_waiter
   -- Those who wait: one row is one place in the line of one mutex. Read it through the view waiting.
     mutex_group text collate "C" not null  -- First part of the mutex id.
@@ -3699,6 +3709,52 @@ begin
                    pool_condition(session_that_fits.filter))
     into fits using session_that_fits.collection;
     return fits;
+end
+$function$
+
+-- How all mutexes together stand, for monitoring. It looks at no more than most_counted holds, places in line and sessions of pools: beyond that the number of holds is the planner's estimate, and the rest is about those looked at.
+CREATE OR REPLACE FUNCTION pgmutex.statistics(most_counted integer DEFAULT 10000)
+ RETURNS pgmutex.mutex_statistics
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    now_is             timestamptz := clock_timestamp();
+    patience constant  interval := interval '15 seconds';  -- as in waiter_is_gone
+    looked_at          bigint;
+    over               bigint;
+    since              timestamptz;
+    answer             mutex_statistics;
+begin
+    if statistics.most_counted is null or statistics.most_counted not between 1 and 1000000 then
+        perform refuse_input('most_counted must be from 1 to 1000000');
+    end if;
+    answer.observed_at := now_is;
+
+    select count(*), count(*) filter (where h.expires_at < now_is),
+           min(h.held_since) filter (where isfinite(h.held_since) and (h.expires_at is null or h.expires_at >= now_is))
+    into looked_at, over, since
+    from (select m.held_since, m.expires_at from hold m limit statistics.most_counted) h;
+    answer.holds := looked_at;
+    answer.holds_over := over;
+    answer.oldest_hold_since := since;
+    answer.holds_are_estimated := looked_at >= statistics.most_counted;
+    if answer.holds_are_estimated then
+        select greatest(looked_at, c.reltuples::bigint) into answer.holds from pg_class c where c.oid = 'mutex_model'::regclass;
+    end if;
+
+    -- Unlogged, so a standby has no lines; nobody can wait there.
+    if not pg_is_in_recovery() then
+        select count(*), min(w.queued_since) filter (where isfinite(w.queued_since)) into answer.waiters, answer.oldest_waiter_since
+        from (select m.listener, m.seen_at, m.queued_since from mutex_waiter m limit statistics.most_counted) w
+        left join mutex_listener l on l.listener = w.listener
+        -- Those that have died are in the line until somebody meets them.
+        where case when w.listener is null then w.seen_at else l.seen_at end >= now_is - patience;
+    end if;
+
+    select count(*) into answer.pool_sessions from (select from pool_session p limit statistics.most_counted) p;
+    return answer;
 end
 $function$
 

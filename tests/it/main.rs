@@ -30,6 +30,7 @@ mod semaphore_service;
 mod several;
 mod shared_access;
 mod sql_api;
+mod statistics;
 mod tls_missing;
 mod tokens;
 mod transactions;

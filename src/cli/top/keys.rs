@@ -184,3 +184,96 @@ fn typed(text: &mut String, code: KeyCode) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use KeyCode::{Backspace, Down, End, Enter, Esc, Home, Tab, Up};
+
+    use super::*;
+    use crate::cli::top::samples::{letters, press, state};
+
+    #[test]
+    fn it_ends_by_q_by_escape_and_by_control_c_whatever_is_being_done() {
+        assert_eq!(press(&mut state(), letters("q")), Some(Wish::End));
+        assert_eq!(press(&mut state(), [Esc]), Some(Wish::End));
+        let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        for before in ["", "/", "k"] {
+            let mut state = state();
+            assert_eq!(press(&mut state, letters(before)), None);
+            assert_eq!(state.event(&Event::Key(control_c)), Some(Wish::End));
+        }
+    }
+
+    #[test]
+    fn a_release_is_forced_with_a_reason_and_once_confirmed() {
+        let mut state = state();
+        assert_eq!(press(&mut state, [Down, Down]), None);
+        let target = Target {
+            id: state.hold().unwrap().id.clone(),
+            token: state.hold().unwrap().fencing_token,
+            holder: "Linus on db-3".to_owned(),
+        };
+        // Without a reason it goes no further.
+        assert_eq!(press(&mut state, letters("k ")), None);
+        assert_eq!(press(&mut state, [Enter, Enter]), None);
+        assert_eq!(press(&mut state, letters("stuckk")), None);
+        assert_eq!(press(&mut state, [Backspace, Enter]), None);
+        // Another key than y is no answer.
+        assert_eq!(press(&mut state, [Enter, Up, KeyCode::Char('q')]), None);
+        let reason = " stuck".to_owned();
+        let wish = Wish::Force { target, reason };
+        assert_eq!(press(&mut state, letters("y")), Some(wish));
+        assert_eq!(state.doing, Doing::Looking);
+    }
+
+    #[test]
+    fn no_means_no() {
+        for no in [Esc, KeyCode::Char('n')] {
+            let mut state = state();
+            assert_eq!(press(&mut state, letters("Fwhy")), None);
+            assert_eq!(press(&mut state, [Enter, no]), None);
+            assert_eq!(state.doing, Doing::Looking);
+            assert_eq!(state.message.as_ref().unwrap().text, "nothing was changed");
+            // Nor is the answer taken for the next question's.
+            assert_eq!(press(&mut state, letters("y")), None);
+        }
+    }
+
+    #[test]
+    fn a_waiter_has_nothing_to_release() {
+        let mut state = state();
+        assert_eq!(press(&mut state, [Tab, KeyCode::Char('k')]), None);
+        assert_eq!(state.doing, Doing::Looking);
+        assert!(state.message.is_some());
+    }
+
+    #[test]
+    fn a_filter_is_typed_kept_and_taken_away() {
+        let mut state = state();
+        assert_eq!(press(&mut state, letters("/webq")), None);
+        assert_eq!(state.shown_holds.len(), 0);
+        assert_eq!(press(&mut state, [Backspace, Enter]), None);
+        assert_eq!((state.filter.as_str(), state.shown_holds.len()), ("web", 1));
+        assert_eq!(press(&mut state, [Esc]), None);
+        assert_eq!((state.filter.as_str(), state.shown_holds.len()), ("", 3));
+    }
+
+    #[test]
+    fn the_selection_stays_within_what_there_is() {
+        let mut state = state();
+        for (key, selected) in [(Up, 0), (End, 2), (Down, 2), (Home, 0), (Down, 1)] {
+            assert_eq!(press(&mut state, [key]), None);
+            assert_eq!(state.selected_hold, selected, "{key:?}");
+        }
+        assert_eq!(press(&mut state, [Tab, End]), None);
+        assert_eq!((state.selected_hold, state.selected_waiter), (1, 1));
+    }
+
+    #[test]
+    fn after_a_pause_it_looks_at_once() {
+        let mut state = state();
+        assert_eq!(press(&mut state, letters("p")), None);
+        assert!(state.is_paused);
+        assert_eq!(press(&mut state, letters("p")), Some(Wish::LookNow));
+    }
+}

@@ -5,8 +5,12 @@
 
 mod drawing;
 mod keys;
+#[cfg(test)]
+mod looks;
 mod order;
 mod picture;
+#[cfg(test)]
+mod samples;
 mod screen;
 mod state;
 mod table;

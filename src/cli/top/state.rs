@@ -212,3 +212,117 @@ fn texts(id: &MutexId, owner: &crate::domain::MutexOwner) -> [String; 3] {
         printable(owner.session_id()),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{hold, noon, picture, state, waiter};
+    use super::*;
+
+    fn shown(state: &State) -> Vec<&str> {
+        let holds = &state.picture.as_ref().unwrap().holds;
+        let shown = state.shown_holds.iter();
+        shown.map(|number| holds[*number].owner.name()).collect()
+    }
+
+    #[test]
+    fn what_is_selected_stays_so_wherever_it_goes() {
+        let mut state = state();
+        state.selected_hold = 2;
+        assert_eq!(state.hold().unwrap().owner.name(), "Linus");
+        let mut later = picture();
+        later.holds.remove(0);
+        state.looked(Ok(later));
+        assert_eq!(state.hold().unwrap().owner.name(), "Linus");
+        // Gone: what is in its place, or the last one.
+        let mut later = picture();
+        later.holds.truncate(1);
+        state.looked(Ok(later));
+        assert_eq!(state.hold().unwrap().owner.name(), "Ada");
+        state.looked(Ok(Picture::default()));
+        assert!(state.hold().is_none());
+    }
+
+    #[test]
+    fn rates_are_those_of_the_databases_time() {
+        let mut state = state();
+        assert_eq!(state.rates, None);
+        let mut later = picture();
+        later.now = noon() + chrono::TimeDelta::seconds(2);
+        later.holds.remove(0);
+        later.holds.push(hold("web", "Ken", 1, None, 7));
+        later.holds.push(hold("www", "Dennis", 1, None, 8));
+        let cut = Picture {
+            now: later.now + chrono::TimeDelta::seconds(2),
+            more_holds: true,
+            ..later.clone()
+        };
+        state.looked(Ok(later));
+        let expected = Rates {
+            began: 1.0,
+            ended: 0.5,
+        };
+        assert_eq!(state.rates, Some(expected));
+        // What is not shown may have been there all the time.
+        state.looked(Ok(cut));
+        assert_eq!(state.rates, None);
+    }
+
+    #[test]
+    fn a_lost_connection_leaves_what_was_seen() {
+        let mut state = state();
+        let lost = Error::Unavailable {
+            source: "cut\u{1b}off".into(),
+        };
+        state.looked(Err(lost));
+        assert!(state.lost.as_ref().unwrap().contains("cut\\u{1b}off"));
+        assert_eq!(shown(&state).len(), 3);
+        state.looked(Ok(picture()));
+        assert_eq!(state.lost, None);
+    }
+
+    #[test]
+    fn a_filter_finds_names_as_they_are_shown() {
+        let mut state = state();
+        for (filter, found) in [
+            ("ADA", vec!["Ada"]),
+            ("web", vec!["Linus"]),
+            ("%1B", vec!["Grace\n"]),
+            ("grace-sess", vec![]),
+            ("Grace\\n-sess", vec!["Grace\n"]),
+            ("db-3", vec!["Ada", "Grace\n", "Linus"]),
+        ] {
+            state.filter = filter.to_owned();
+            state.rearrange();
+            assert_eq!(shown(&state), found, "{filter}");
+        }
+        state.filter = "edsger".to_owned();
+        state.rearrange();
+        assert_eq!(state.waiter().unwrap().owner.name(), "Edsger");
+    }
+
+    #[test]
+    fn each_order_is_what_its_name_says() {
+        use super::super::order::Key;
+
+        let mut state = state();
+        let mut picture = picture();
+        picture.waiters.push(waiter("web", "Ken", 1, 1));
+        state.looked(Ok(picture));
+        for (key, order) in [
+            (Key::Mutex, ["Ada", "Grace\n", "Linus"]),
+            (Key::Holder, ["Ada", "Grace\n", "Linus"]),
+            (Key::Held, ["Grace\n", "Ada", "Linus"]),
+            (Key::Left, ["Linus", "Ada", "Grace\n"]),
+            (Key::Line, ["Ada", "Linus", "Grace\n"]),
+        ] {
+            state.order.key = key;
+            state.order.is_reversed = false;
+            state.rearrange();
+            assert_eq!(shown(&state), order, "{key:?}");
+            state.order.is_reversed = true;
+            state.rearrange();
+            let reversed: Vec<&str> = order.into_iter().rev().collect();
+            assert_eq!(shown(&state), reversed, "{key:?}");
+        }
+    }
+}
