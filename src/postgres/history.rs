@@ -85,13 +85,17 @@ impl<'a> MigrationTransaction<'a> {
     /// The migrations that were applied to this schema, oldest first; none if it does not exist.
     pub(super) async fn applied_in(
         &mut self,
+        schema: &str,
         quoted_schema: &str,
     ) -> Result<Vec<Migration>, StepError> {
         let table = format!("{quoted_schema}.refinery_schema_history");
+        // Read from the catalogue, not by to_regclass: that answers from what the session remembers,
+        // and whoever has waited for another migrator would remember that there was nothing.
         let exists = self
             .rows(&format!(
-                "select 1 where to_regclass({}) is not null",
-                literal(&table)
+                "select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+                 where n.nspname = {} and c.relname = 'refinery_schema_history'",
+                literal(schema)
             ))
             .await?;
         if exists.is_empty() {

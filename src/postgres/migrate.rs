@@ -225,7 +225,7 @@ async fn applied(
     schema: &SchemaName,
 ) -> Result<Vec<Migration>, Error> {
     transaction
-        .applied_in(&schema.quoted())
+        .applied_in(schema.as_str(), &schema.quoted())
         .await
         .map_err(failed)
 }
