@@ -2,6 +2,7 @@
 //!
 //! `cargo test --features cli,private-server --test cli`
 
+mod metrics_file;
 mod migrating;
 mod program;
 #[expect(
@@ -11,3 +12,5 @@ mod program;
 )]
 #[path = "../it/support/mod.rs"]
 mod support;
+mod terminal;
+mod top;

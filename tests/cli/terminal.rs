@@ -16,6 +16,8 @@ pub(crate) struct OnTerminal {
     child: Child,
     keys: ChildStdin,
     written: Arc<Mutex<Vec<u8>>>,
+    /// Columns and lines.
+    size: (usize, usize),
 }
 
 impl OnTerminal {
@@ -53,14 +55,17 @@ impl OnTerminal {
             keys: child.stdin.take().unwrap(),
             child,
             written,
+            size: (columns.into(), lines.into()),
         }
     }
 
     /// Sends the program a signal.
     pub(crate) fn signal(&self, signal: &str) {
-        self.shows(",");
-        let said = self.letters_from(0);
-        let process = said.split("process ").nth(1).and_then(|rest| rest.split(',').next());
+        let said = self.written();
+        let process = said
+            .split("process ")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next());
         let process = process.unwrap().trim();
         let kill = Command::new("kill").args([signal, process]).status();
         assert!(kill.unwrap().success());
@@ -77,48 +82,69 @@ impl OnTerminal {
         String::from_utf8_lossy(&written).into_owned()
     }
 
-    /// The letters that the terminal was sent from a place on, without what moves and colours them.
-    pub(crate) fn letters_from(&self, place: usize) -> String {
+    /// What the terminal shows: it knows no more than the program uses, which is going to a place and
+    /// clearing.
+    pub(crate) fn screen(&self) -> String {
+        let (columns, lines) = self.size;
+        let mut cells = vec![vec![' '; columns]; lines];
+        let (mut line, mut column) = (0, 0);
         let written = self.written();
-        let mut letters = String::new();
-        let mut rest = written.get(place..).unwrap_or_default().chars();
+        let mut rest = written.chars();
         while let Some(c) = rest.next() {
             match c {
-                '\u{1b}' => {
-                    // CSI: up to its last letter. Anything else that is sent has one letter.
-                    if rest.next() == Some('[') {
-                        rest.by_ref().find(char::is_ascii_alphabetic);
+                '\u{1b}' if rest.next() == Some('[') => {
+                    let mut numbers = String::new();
+                    let last = rest.by_ref().find(|c| {
+                        numbers.push(*c);
+                        c.is_ascii_alphabetic()
+                    });
+                    let mut numbers = numbers.split(|c: char| !c.is_ascii_digit());
+                    let mut number = || numbers.next().and_then(|number| number.parse().ok());
+                    match last {
+                        Some('H') => {
+                            line = number().unwrap_or(1) - 1;
+                            column = number().unwrap_or(1) - 1;
+                        }
+                        Some('J') => cells = vec![vec![' '; columns]; lines],
+                        _ => {}
                     }
                 }
-                c => letters.push(c),
+                '\u{1b}' => {}
+                '\r' => column = 0,
+                '\n' => line += 1,
+                c => {
+                    if let Some(cell) = cells.get_mut(line).and_then(|line| line.get_mut(column)) {
+                        *cell = c;
+                    }
+                    column += 1;
+                }
             }
         }
-        letters
+        let lines = cells.into_iter().map(|line| line.into_iter().collect());
+        lines.collect::<Vec<String>>().join("\n")
     }
 
-    /// Returns when the terminal has been sent these letters, since a place.
-    pub(crate) fn shows_since(&self, place: usize, letters: &str) {
+    /// Returns when the terminal shows this.
+    pub(crate) fn shows(&self, text: &str) {
         let begun = Instant::now();
-        while !self.letters_from(place).contains(letters) {
-            let so_far = self.letters_from(place);
-            assert!(begun.elapsed() < HUNG, "{letters:?} is not in {so_far:?}");
+        loop {
+            let screen = self.screen();
+            if screen.contains(text) {
+                return;
+            }
+            assert!(begun.elapsed() < HUNG, "{text:?} is not in {screen}");
             thread::yield_now();
         }
     }
 
-    pub(crate) fn shows(&self, letters: &str) {
-        self.shows_since(0, letters);
-    }
-
-    /// The end of what was written so far.
-    pub(crate) fn place(&self) -> usize {
-        self.written().len()
-    }
-
     /// Returns when the program has ended; fails if it does not.
     pub(crate) fn ends(mut self) -> String {
-        self.shows("as before, code ");
         self.child.wait().unwrap();
+        let begun = Instant::now();
+        while !self.written().contains("as before, code ") {
+            assert!(begun.elapsed() < HUNG, "{:?}", self.written());
+            thread::yield_now();
+        }
         self.written()
     }
 }

@@ -28,21 +28,19 @@ fn after(written: &str) -> &str {
 async fn a_hold_of_another_program_is_shown_and_the_terminal_is_given_back() {
     let database = Database::fresh().await;
     let session = database.session().await;
-    hold(&session, "first", "Ada").await;
+    hold(&session, "one", "Ada").await;
     let mut top = OnTerminal::start(database.url(), "top --interval 100ms", 80, 24);
-    top.shows("tests/step/first");
+    top.shows("tests/step/one");
     top.shows("Ada");
     // It goes on looking.
-    hold(&session, "second", "Grace").await;
-    top.shows("tests/step/second");
-    let place = top.place();
+    hold(&session, "two", "Grace").await;
+    top.shows("tests/step/two");
     top.press("/");
-    top.shows_since(place, "/_");
+    top.shows("/_");
     top.press("grace\r");
-    top.shows_since(place, "filter: grace");
-    let place = top.place();
+    top.shows("filter: grace");
     top.press("\r");
-    top.shows_since(place, "session  Grace");
+    top.shows("session  Grace");
     top.press("q");
     let written = top.ends();
     assert!(after(&written).contains("as before, code 0"), "{written:?}");
@@ -52,8 +50,8 @@ async fn a_hold_of_another_program_is_shown_and_the_terminal_is_given_back() {
 async fn the_hold_that_is_selected_is_taken_away_once_confirmed_and_no_other() {
     let database = Database::fresh().await;
     let session = database.session().await;
-    hold(&session, "first", "Ada").await;
-    hold(&session, "second", "Grace").await;
+    hold(&session, "one", "Ada").await;
+    hold(&session, "two", "Grace").await;
     let mut top = OnTerminal::start(database.url(), "top --interval 100ms", 40, 10);
     top.shows("Grace");
     // Down, to the second.
@@ -61,11 +59,10 @@ async fn the_hold_that_is_selected_is_taken_away_once_confirmed_and_no_other() {
     top.press("kstuck\r");
     top.shows("y/n?");
     let held = "select string_agg(mutex_id, ' ' order by mutex_id) from pgmutex.held";
-    assert_eq!(session.ask(held).await, "first second");
-    let place = top.place();
+    assert_eq!(session.ask(held).await, "one two");
     top.press("y");
-    top.shows_since(place, "released");
-    assert_eq!(session.ask(held).await, "first");
+    top.shows("released");
+    assert_eq!(session.ask(held).await, "one");
     // Control-C, as a terminal in raw mode sends it.
     top.press("\u{3}");
     assert!(after(&top.ends()).contains("as before, code 0"));
@@ -75,7 +72,7 @@ async fn the_hold_that_is_selected_is_taken_away_once_confirmed_and_no_other() {
 async fn who_may_not_take_away_is_told_and_nothing_is_changed() {
     let database = Database::fresh().await;
     let session = database.session().await;
-    hold(&session, "first", "Ada").await;
+    hold(&session, "one", "Ada").await;
     let (role, url) = database.role("").await;
     let functions = "pgmutex.list, pgmutex.list_waiting, pgmutex.ensure_generation";
     session
@@ -90,7 +87,7 @@ async fn who_may_not_take_away_is_told_and_nothing_is_changed() {
     top.shows("is not released");
     top.shows("pgmutex grant");
     let held = "select string_agg(mutex_id, ' ') from pgmutex.held";
-    assert_eq!(session.ask(held).await, "first");
+    assert_eq!(session.ask(held).await, "one");
     top.press("q");
     assert!(after(&top.ends()).contains("as before, code 0"));
     let drop_role = format!("drop owned by {role} cascade; drop role {role}");
@@ -101,15 +98,14 @@ async fn who_may_not_take_away_is_told_and_nothing_is_changed() {
 async fn a_database_that_cannot_be_asked_is_asked_again() {
     let database = Database::fresh().await;
     let session = database.session().await;
-    hold(&session, "first", "Ada").await;
+    hold(&session, "one", "Ada").await;
     let mut top = OnTerminal::start(database.url(), "top --interval 100ms", 80, 24);
     top.shows("Ada");
     session.run("alter schema pgmutex rename to away").await;
     top.shows("not as of now, trying again");
     session.run("alter schema away rename to pgmutex").await;
-    hold(&session, "second", "Grace").await;
-    let place = top.place();
-    top.shows_since(place, "tests/step/second");
+    hold(&session, "two", "Grace").await;
+    top.shows("tests/step/two");
     top.press("q");
     assert!(after(&top.ends()).contains("as before, code 0"));
 }
@@ -118,7 +114,7 @@ async fn a_database_that_cannot_be_asked_is_asked_again() {
 async fn a_signal_gives_the_terminal_back_too() {
     let database = Database::fresh().await;
     let session = database.session().await;
-    hold(&session, "first", "Ada").await;
+    hold(&session, "one", "Ada").await;
     let top = OnTerminal::start(database.url(), "top", 80, 24);
     top.shows("Ada");
     top.signal("-TERM");
@@ -130,10 +126,7 @@ async fn without_a_terminal_it_says_what_to_use_instead() {
     let database = Database::fresh().await;
     let refused = run(database.url(), &["top"]);
     assert_eq!(refused.code, Some(2));
-    assert!(
-        refused.said.contains("pgmutex list --watch"),
-        "{refused:?}"
-    );
+    assert!(refused.said.contains("pgmutex list --watch"), "{refused:?}");
     let refused = run(database.url(), &["top", "--json"]);
     assert_eq!(refused.code, Some(2));
     assert!(refused.said.contains("list --json"), "{refused:?}");

@@ -14,7 +14,9 @@ async fn holds_and_waiters_are_counted_and_the_oldest_are_found() {
     assert_eq!(nothing.oldest_waiter_age(), None);
 
     for id in ["old", "over", "new"] {
-        session.capture_as(id, "me", "auto_release_config => '7200'").await;
+        session
+            .capture_as(id, "me", "auto_release_config => '7200'")
+            .await;
     }
     session
         .run("update pgmutex.mutex_model set held_since = held_since - interval '1 hour' where mutex_id = 'old'")

@@ -16,3 +16,4 @@ mod program;
 mod stopping;
 mod support;
 mod v1;
+mod watching;

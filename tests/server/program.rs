@@ -90,10 +90,10 @@ impl Drop for Program {
 }
 
 /// A folder of a test's own, which the user of a private PostgreSQL can enter.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let path = std::env::temp_dir().join(format!("pgmutex-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
@@ -101,7 +101,7 @@ impl Folder {
         Self(path)
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 }

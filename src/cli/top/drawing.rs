@@ -115,19 +115,20 @@ fn foot(state: &State, width: usize) -> Vec<Line<'static>> {
     match &state.doing {
         Doing::Filtering => asked(format!("/{}_", printable(&state.filter))),
         Doing::Reason { target, reason } => {
-            let mutex = written(&target.id);
+            let mutex = table::abridged(&written(&target.id), width);
             let reason = printable(reason);
             asked(format!(
                 "take {mutex} from {}, why? (Esc: no) {reason}_",
-                target.holder
+                shortened(&target.holder, width / 2)
             ))
         }
         Doing::Confirming { target, reason } => {
-            let mutex = written(&target.id);
-            let reason = printable(reason);
+            let mutex = table::abridged(&written(&target.id), width);
+            let reason = shortened(&printable(reason), width);
             asked(format!(
                 "take {mutex} (token {}) from {}, reason: {reason}; y/n?",
-                target.token, target.holder
+                target.token,
+                shortened(&target.holder, width / 2)
             ))
         }
         Doing::Looking | Doing::Details(_) if state.message.is_some() => {
@@ -232,7 +233,10 @@ fn widget(table: Table) -> TableWidget<'static> {
 
 fn row(cells: Vec<String>, columns: &[Column]) -> Row<'static> {
     let cell = |(text, column): (String, &Column)| {
-        let text = shortened(&text, column.width);
+        let text = match column.is_mutex {
+            true => table::abridged(&text, column.width),
+            false => shortened(&text, column.width),
+        };
         match column.is_right {
             true => Cell::from(Text::from(text).right_aligned()),
             false => Cell::from(text),

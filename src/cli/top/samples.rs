@@ -47,7 +47,10 @@ pub(super) fn picture() -> Picture {
             hold("db\u{1b}[2J", "Grace\n", 90_000, None, 1_099_511_627_778),
             hold("web", "Linus", 5, Some(12), 1_099_511_627_779),
         ],
-        waiters: vec![waiter("api", "Barbara", 1, 61), waiter("api", "Edsger", 2, 7)],
+        waiters: vec![
+            waiter("api", "Barbara", 1, 61),
+            waiter("api", "Edsger", 2, 7),
+        ],
         ..Picture::default()
     }
 }

@@ -1,6 +1,7 @@
 //! Holds and waiters as rows, with as many columns as there is room for.
 
 use chrono::{DateTime, Utc};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::{
     order::{Key, Order},
@@ -8,7 +9,7 @@ use super::{
     state::State,
 };
 use crate::{
-    cli::{duration, mutex_name::written, printable::printable, spoken},
+    cli::{duration, mutex_name::written, output::shortened, printable::printable, spoken},
     domain::{AutoRelease, Mutex, Waiter},
 };
 
@@ -18,6 +19,8 @@ pub(super) struct Column {
     pub(super) heading: String,
     pub(super) width: usize,
     pub(super) is_right: bool,
+    /// Whether its texts are names of mutexes.
+    pub(super) is_mutex: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +53,15 @@ enum OfWaiter {
     Access,
 }
 
+const MUTEX: &str = "MUTEX";
+
 /// Heading and width; `None`: what is left.
 type Shape = (&'static str, Option<usize>);
 
 impl OfHold {
     fn shape(self) -> Shape {
         match self {
-            Self::Mutex => ("MUTEX", None),
+            Self::Mutex => (MUTEX, None),
             Self::Holder => ("HOLDER", None),
             Self::Held => ("HELD", Some(7)),
             Self::Left => ("LEFT", Some(7)),
@@ -92,7 +97,7 @@ impl OfWaiter {
     fn shape(self) -> Shape {
         match self {
             Self::Place => ("#", Some(3)),
-            Self::Mutex => ("MUTEX", None),
+            Self::Mutex => (MUTEX, None),
             Self::Who => ("WHO WAITS", None),
             Self::Waiting => ("WAITING", Some(7)),
             Self::Behind => ("BEHIND", None),
@@ -236,6 +241,25 @@ fn note(is_empty: bool, filter: &str, nothing: &str, read: Option<usize>) -> Opt
     }
 }
 
+/// A name of at most so many columns: its beginning and, since names of one kind differ there, more of
+/// its end.
+pub(super) fn abridged(name: &str, width: usize) -> String {
+    if name.width() <= width {
+        return name.to_owned();
+    }
+    let end = width * 2 / 3;
+    let mut used = 0;
+    let tail = name.char_indices().rev().take_while(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used <= end
+    });
+    let from = tail.last().map_or(name.len(), |(from, _)| from);
+    let tail = &name[from..];
+    // It ends with an ellipsis, as what is left of it does not fit.
+    let head = shortened(name, width.saturating_sub(tail.width()));
+    format!("{head}{tail}")
+}
+
 /// Between two columns.
 pub(super) const GAP: usize = 1;
 
@@ -256,10 +280,12 @@ fn columns(shapes: Vec<(String, Option<usize>, bool)>, width: usize) -> Vec<Colu
             more -= one;
             rest.checked_div(sharing).unwrap_or(0) + one
         });
+        let is_mutex = heading.starts_with(MUTEX);
         Column {
             heading,
             width,
             is_right,
+            is_mutex,
         }
     };
     shapes.into_iter().map(column).collect()
