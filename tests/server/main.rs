@@ -6,6 +6,7 @@ mod access;
 mod crash;
 mod foreign_pages;
 mod gone_clients;
+mod json_log;
 mod limits;
 mod locker;
 mod malformed;

@@ -34,7 +34,7 @@ impl Program {
         Self::logging_to(Stdio::null(), arguments)
     }
 
-    fn logging_to(log: impl Into<Stdio>, arguments: &[&str]) -> Self {
+    pub(crate) fn logging_to(log: impl Into<Stdio>, arguments: &[&str]) -> Self {
         let mut child = program()
             .args(["serve", "--port", "0"])
             .args(arguments)

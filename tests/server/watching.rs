@@ -146,6 +146,15 @@ async fn dashboard_and_alerts_are_about_what_is_exported() {
     for name in exported.iter().filter(|name| !part(name)) {
         assert!(shown.contains(name), "{name} is exported, and not shown");
     }
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let readme = readme.unwrap();
+    for name in exported.iter().filter(|name| !part(name)) {
+        let name = name.strip_suffix("_bucket").unwrap_or(name);
+        assert!(
+            readme.contains(&format!("`{name}`")),
+            "{name} is not in the README"
+        );
+    }
     for rule in rules(&example("prometheus-alerts.yml")) {
         let expression = rule.value("expr");
         assert!(is_balanced(&expression), "{expression}");

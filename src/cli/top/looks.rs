@@ -229,11 +229,12 @@ fn names_that_are_too_long_leave_room_for_the_question() {
     picture.holds[0] = hold(&long, &long[..390], 1, Some(60), 7);
     let mut state = state();
     state.looked(Ok(picture));
+    assert_eq!(press(&mut state, [KeyCode::End]), None);
     assert_eq!(press(&mut state, letters("kwhy")), None);
     assert_eq!(press(&mut state, [KeyCode::Enter]), None);
     let shown = drawn(&state, 40, 10).replace('\n', "");
     for part in [
-        "take deploy/prod/xx",
+        "take deploy/prod/x…",
         "(token 7)",
         "from x",
         "reason: why",
