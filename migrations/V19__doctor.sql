@@ -17,13 +17,19 @@ declare
     seen        text;
     cure        text;
     -- Of a larger table a sample: many rows that nobody has swept, or a table that nobody has vacuumed, must not make this slow.
-    most_pages  constant numeric := 500;
-    holds_share real := least(100, 100 * most_pages * current_setting('block_size')::numeric / greatest(pg_relation_size(to_regclass('mutex_model')), 1));
-    lines_share real := least(100, 100 * most_pages * current_setting('block_size')::numeric / greatest(pg_relation_size(to_regclass('mutex_waiter')), 1));
+    most_bytes  constant numeric := 500 * current_setting('block_size')::numeric;
+    holds_share real := 1;
+    lines_share real := 1;
 begin
     if doctor.patience is null or doctor.patience < interval '0' then
         perform refuse_input('patience must not be null or negative: what lasts longer is reported');
     end if;
+    begin
+        holds_share := least(100, 100 * most_bytes / greatest(pg_relation_size(to_regclass('mutex_model')), 1));
+        lines_share := least(100, 100 * most_bytes / greatest(pg_relation_size(to_regclass('mutex_waiter')), 1));
+    exception when lock_not_available then
+        null;  -- whoever looks at the table will say so
+    end;
     for look in select l.subject, l.query from (values
 
 -- The server ----------------------------------------------------------------------------------------------------------
@@ -249,7 +255,7 @@ begin
                 from mutex_model m tablesample system ($2)) m
           -- Not by asking for the session's lock, as a sweep does: that many locks would fill the lock table.
           where m.expires_at < clock_timestamp()
-             or m.session not in (select l.classid::bigint << 32 | l.objid::bigint from pg_locks l
+             or m.session is not null and m.session not in (select l.classid::bigint << 32 | l.objid::bigint from pg_locks l
                                   where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
                                     and l.database = (select d.oid from pg_database d where d.datname = current_database()))) s $$),
 
@@ -286,7 +292,7 @@ begin
     select case when bool_or(t.is_ours) then 'problem' when count(*) > 0 then 'warning' else 'ok' end,
            coalesce(string_agg(t.name || case when t.is_ours then ' is missing or disabled' else ' of another program' end, ', ' order by not t.is_ours, t.name),
                     'none of another program'),
-           case when bool_or(t.is_ours) then 'alter table … enable trigger, or make it again as the migrations do: sessions of pools do not come back without.'
+           case when bool_or(t.is_ours) then 'alter table ... enable trigger, or make it again as the migrations do: sessions of pools do not come back without.'
                 when count(*) > 0 then 'Make sure that it neither changes nor refuses rows of these tables, and is quick: it runs while others wait.' end
     from (select format('%I on %s', o.name, o.relation) as name, true as is_ours
           from (values ('pool_session_is_written', 'pool_session'), ('session_comes_back', 'pool_session'),
@@ -357,7 +363,7 @@ begin
            format('role %I', r.rolname) || case when r.rolsuper then ', a superuser' else '' end
                || case when s.strangers > 0 then format('; %s function(s) belong to another', s.strangers) else '' end,
            case when r.rolsuper then format('The functions run with its rights. Safer: make a plain role, alter schema %I owner to it, and so with all in it.', current_schema())
-                when s.strangers > 0 then format('alter function … owner to %I; or drop what does not belong here.', r.rolname) end
+                when s.strangers > 0 then format('alter function ... owner to %I; or drop what does not belong here.', r.rolname) end
     from pg_namespace n join pg_roles r on r.oid = n.nspowner
     cross join lateral (select count(*) as strangers from pg_proc p where p.pronamespace = n.oid and p.proowner <> n.nspowner) s
     where n.nspname = current_schema() $$)
@@ -370,10 +376,11 @@ begin
         exception
             when insufficient_privilege then
                 return query select look.subject, 'note', 'not allowed to see: ' || sqlerrm, format('Let its owner, role %I, see it.', current_user);
-            when feature_not_supported or object_not_in_prerequisite_state then
-                return query select look.subject, 'note', 'cannot be seen here: ' || sqlerrm, 'Call it on the primary.'::text;
+            -- Before the class that it is of.
             when lock_not_available then
                 return query select look.subject, 'warning', 'another transaction keeps a whole table locked', 'Find it in pg_locks, and wait for its end or end it.'::text;
+            when feature_not_supported or object_not_in_prerequisite_state then
+                return query select look.subject, 'note', 'cannot be seen here: ' || sqlerrm, 'Call it on the primary.'::text;
             when others then
                 return query select look.subject, 'problem', 'cannot be looked at: ' || sqlerrm, 'Something of the schema is not as the migrations left it.'::text;
         end;
