@@ -101,14 +101,19 @@ async fn what_may_not_be_seen_is_said() {
         );
     }
     // The advice helps.
+    session.run("rollback").await;
     session
-        .run(&format!("rollback; grant pg_read_all_stats to {role}; begin; select pgmutex.capture('g', 'm', 'i', 'o')"))
+        .run(&format!("grant pg_read_all_stats to {role}"))
+        .await;
+    session
+        .run("begin; select pgmutex.capture('g', 'm', 'i', 'o')")
         .await;
     let (verdict, words) = judged_with(&owner, NO_PATIENCE, "open transactions").await;
     assert_eq!(verdict, "warning", "{words}");
     // A server that reveals less than PostgreSQL does: still an answer to everything else.
+    session.run("rollback").await;
     session
-        .run("rollback; revoke select on pg_stat_all_tables from public")
+        .run("revoke select on pg_stat_all_tables from public")
         .await;
     let (verdict, words) = judged(&owner, "dead rows").await;
     assert_eq!(verdict, "note", "{words}");
