@@ -1627,7 +1627,8 @@ begin
                 then 'After a failover tokens still only grow, but a capture acknowledged just before it may be missing. If that must not be: set synchronous_standby_names.' end
     from (select pg_is_in_recovery() as is_standby, current_setting('synchronous_standby_names') as wanted,
                  pg_has_role(current_user, 'pg_read_all_stats', 'usage') as sees,
-                 count(r.pid) filter (where r.application_name is distinct from 'pg_basebackup') as standbys,
+                 count(r.pid) filter (where r.application_name is distinct from 'pg_basebackup'
+                                        and r.pid not in (select l.active_pid from pg_replication_slots l where l.slot_type = 'logical' and l.active_pid is not null)) as standbys,
                  count(r.pid) filter (where r.sync_state in ('sync', 'quorum')) as synchronous
           from pg_stat_replication r) s $$),
 

@@ -286,8 +286,9 @@ fn of_rights(rights: &Rights, user: &str) -> Finding {
         callable,
         refused,
     } = rights;
-    let grant =
-        format!("Let role {owner}, the owner of the schema, grant it: see Roles in the README.");
+    let grant = format!(
+        "Let role {owner}, the owner of the schema, grant it: see the README's section on roles."
+    );
     let (verdict, found) = match (usage, callable, refused.len()) {
         (false, ..) => (Verdict::Problem, format!("{user} may not use the schema")),
         (true, _, 0) => {
@@ -327,9 +328,13 @@ fn not_seen(error: Error) -> Result<Finding, Error> {
             "pgmutex migrate, and look again.",
         ),
         error @ (Error::Unavailable { .. } | Error::OutcomeUnknown { .. }) => return Err(error),
+        other @ (Error::Protocol { .. } | Error::Database { .. }) => (
+            format!("the server's part cannot be read: {other}"),
+            "If the schema is of another version, use the program of that version; otherwise the server's log says more.",
+        ),
         other => (
             format!("the server's part cannot be read: {other}"),
-            "Deploy the version of the program that has migrated the schema.",
+            "The server's log says more.",
         ),
     };
     Ok(Finding::new("doctor", Verdict::Note, found).with_advice(advice))
