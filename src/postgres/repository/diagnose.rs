@@ -47,7 +47,7 @@ const RIGHTS: &str = "select pg_get_userbyid(n.nspowner)::text, has_schema_privi
      count(p.oid) filter (where has_function_privilege(p.oid, 'execute')), \
      coalesce(array_agg(p.proname::text order by p.proname) filter (where not has_function_privilege(p.oid, 'execute')), '{}') \
      from pg_namespace n left join pg_proc p on p.pronamespace = n.oid and p.proname = any ($2) \
-     where n.nspname = $1 group by n.oid";
+     where n.nspname = $1 group by n.oid, n.nspowner";
 
 /// What an application calls, by way of this library.
 const CALLED: [&str; 38] = [
