@@ -61,12 +61,13 @@ begin
                 when others.names is not null then 'What those roles call from SQL must say: begin isolation level read committed.' end
     from (select current_setting('default_transaction_isolation') as level) s
     cross join (select string_agg(format('role %I', r.rolname), ', ' order by r.rolname) as names
-                from (select distinct r.rolname from pg_db_role_setting s
+                from (select r.rolname from pg_db_role_setting s
                       join pg_roles r on r.oid = s.setrole and r.rolname <> session_user
                       cross join unnest(s.setconfig) c (setting)
                       where s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
                         and c.setting ~ '^default_transaction_isolation=(repeatable read|serializable)$'
-                      order by 1 limit 3) r) others $$),
+                      -- Those set for this very database first.
+                      group by r.rolname order by max(s.setdatabase) desc, r.rolname limit 3) r) others $$),
 
 (13, 'commits', $$
     select case when s.setting in ('on', 'remote_apply') then 'ok' else 'note' end,
@@ -238,7 +239,7 @@ begin
                 when count(*) filter (where t.lasts is null) > 0 then format('grant pg_read_all_stats to %I;', current_user) end
     from (select a.pid, a.usename, a.state, clock_timestamp() - a.xact_start as lasts
           from pg_stat_activity a
-          where a.datname = current_database() and a.pid <> pg_backend_pid()
+          where a.datname = current_database() and a.pid <> pg_backend_pid() and a.backend_type is distinct from 'autovacuum worker'
             -- Whoever has decided in a transaction that is still open has one of these beside the advisory lock, whose number tells nothing.
             and a.pid in (select l.pid from pg_locks l
                           where l.locktype = 'relation' and l.granted and l.mode in ('RowShareLock', 'RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
