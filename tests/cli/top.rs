@@ -69,6 +69,26 @@ async fn the_hold_that_is_selected_is_taken_away_once_confirmed_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_hold_that_came_since_it_was_asked_is_not_taken_away() {
+    let database = Database::fresh().await;
+    let session = database.session().await;
+    hold(&session, "one", "Ada").await;
+    let mut top = OnTerminal::start(database.url(), "top --interval 100ms", 80, 24);
+    top.shows("Ada");
+    top.press("kstuck\r");
+    top.shows("y/n?");
+    assert_eq!(session.release("one", "Ada").await, "released");
+    hold(&session, "one", "Grace").await;
+    top.shows("Grace");
+    top.press("y");
+    top.shows("gone already");
+    let holder = "select string_agg(owner_name, ' ') from pgmutex.held";
+    assert_eq!(session.ask(holder).await, "Grace");
+    top.press("q");
+    assert!(after(&top.ends()).contains("as before, code 0"));
+}
+
+#[tokio::test]
 async fn who_may_not_take_away_is_told_and_nothing_is_changed() {
     let database = Database::fresh().await;
     let session = database.session().await;
