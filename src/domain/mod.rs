@@ -1,6 +1,7 @@
 //! What a mutex is: names, owners, holds, rules and errors. Pure values, no input or output.
 
 mod access;
+mod audit;
 mod auto_release;
 mod error;
 mod fencing_token;
@@ -18,6 +19,7 @@ mod waiter;
 mod wish;
 
 pub use access::Access;
+pub use audit::{AuditEvent, AuditKept, AuditQuery, AuditedDeed};
 pub use auto_release::{AutoRelease, AutoReleaseRule};
 pub use error::{Error, Result};
 pub use fencing_token::FencingToken;

@@ -1,6 +1,7 @@
 //! The face of the library: where backends, routes and rules are put together, and the verbs are
 //! called.
 
+mod audit;
 mod builder;
 mod capture;
 mod capture_all;

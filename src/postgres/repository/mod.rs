@@ -1,3 +1,4 @@
+mod audit;
 mod one;
 mod pool;
 mod several;
@@ -51,6 +52,10 @@ struct Statements {
     attach_session: String,
     look_at_lines: String,
     pool_checkout: String,
+    enable_audit: String,
+    disable_audit: String,
+    keep_audit: String,
+    audit: String,
 }
 
 impl Repository {
@@ -107,6 +112,12 @@ impl Repository {
                 arguments(3)
             ),
             pool_checkout: Self::checkout_statement(&in_schema.to_string()),
+            enable_audit: format!("select {in_schema}.enable_audit()"),
+            disable_audit: format!("select {in_schema}.disable_audit()"),
+            keep_audit: format!(
+                "select made, moved, dropped from {in_schema}.keep_audit(make_interval(secs => $1))"
+            ),
+            audit: Self::audit_statement(&in_schema),
             schema,
         };
         Self {
