@@ -114,7 +114,8 @@ comment on function audit_partitions() is 'The months that the audit has partiti
 --
 -- The first lock is the strongest, on the whole: once it is granted no transaction that wrote an event is open, so nothing else is
 -- waited for, and a capture cannot be in a circle with it. Captures that come meanwhile wait behind it, for at most 5 seconds: so this
--- gives up earlier. If there is nothing to do it takes no lock at all.
+-- gives up earlier. If there is nothing to do it keeps no lock at all; nor does it keep one while it looks, or two who look at once
+-- would wait for each other: so it asks for the size of the default partition (0 until something is written there), and reads no row.
 create function keep_audit(
     retention interval default '1 year', ahead interval default '3 months', out made integer, out moved bigint, out dropped integer
 )
@@ -127,6 +128,7 @@ declare
     now_is  timestamptz := clock_timestamp();
     missing timestamptz[];
     stale   text[];
+    is_used boolean;
     month   timestamptz;
     name    text;
 begin
@@ -144,7 +146,8 @@ begin
         from generate_series(date_trunc('month', now_is), now_is + ahead, interval '1 month') m (month)
         where m.month not in (select p.month from audit_partitions() p);
         select array_agg(p.name) into stale from audit_partitions() p where p.month + interval '1 month' <= now_is - retention;
-        if missing is null and stale is null and not exists (select from audit_default) then
+        is_used := pg_relation_size('audit_default') > 0;
+        if missing is null and stale is null and not is_used then
             return;
         end if;
         exit when attempt = 2;
@@ -155,7 +158,7 @@ begin
         execute format('drop table %I', name);
         dropped := dropped + 1;
     end loop;
-    if exists (select from audit_default) then
+    if is_used then
         alter table audit detach partition audit_default;
         alter table audit_default rename to audit_to_be_moved;
         perform make_audit_partition('audit_default', 'default', null);
@@ -166,10 +169,10 @@ begin
         name := 'audit_' || to_char(month, 'YYYY_MM');
         perform make_audit_partition(
             name, format('for values from (%L) to (%L)', month, month + interval '1 month'),
-            case when moved > 0 then format('from audit_to_be_moved e where e.at >= %L and e.at < %L', month, month + interval '1 month') end);
+            case when is_used then format('from audit_to_be_moved e where e.at >= %L and e.at < %L', month, month + interval '1 month') end);
         made := made + 1;
     end loop;
-    if moved > 0 then
+    if is_used then
         drop table audit_to_be_moved;
     end if;
 end

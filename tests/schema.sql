@@ -2209,6 +2209,7 @@ declare
     now_is  timestamptz := clock_timestamp();
     missing timestamptz[];
     stale   text[];
+    is_used boolean;
     month   timestamptz;
     name    text;
 begin
@@ -2226,7 +2227,8 @@ begin
         from generate_series(date_trunc('month', now_is), now_is + ahead, interval '1 month') m (month)
         where m.month not in (select p.month from audit_partitions() p);
         select array_agg(p.name) into stale from audit_partitions() p where p.month + interval '1 month' <= now_is - retention;
-        if missing is null and stale is null and not exists (select from audit_default) then
+        is_used := pg_relation_size('audit_default') > 0;
+        if missing is null and stale is null and not is_used then
             return;
         end if;
         exit when attempt = 2;
@@ -2237,7 +2239,7 @@ begin
         execute format('drop table %I', name);
         dropped := dropped + 1;
     end loop;
-    if exists (select from audit_default) then
+    if is_used then
         alter table audit detach partition audit_default;
         alter table audit_default rename to audit_to_be_moved;
         perform make_audit_partition('audit_default', 'default', null);
@@ -2248,10 +2250,10 @@ begin
         name := 'audit_' || to_char(month, 'YYYY_MM');
         perform make_audit_partition(
             name, format('for values from (%L) to (%L)', month, month + interval '1 month'),
-            case when moved > 0 then format('from audit_to_be_moved e where e.at >= %L and e.at < %L', month, month + interval '1 month') end);
+            case when is_used then format('from audit_to_be_moved e where e.at >= %L and e.at < %L', month, month + interval '1 month') end);
         made := made + 1;
     end loop;
-    if moved > 0 then
+    if is_used then
         drop table audit_to_be_moved;
     end if;
 end
