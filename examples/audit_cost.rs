@@ -17,7 +17,7 @@ async fn main() -> Outcome<()> {
     let rounds: u32 = arguments.next().unwrap_or(Ok(30))?;
     let pairs: u32 = arguments.next().unwrap_or(Ok(1000))?;
     // As a server in production: what is acknowledged is on the disk.
-    let server = PrivatePostgres::builder().setting("fsync", "on").start()?;
+    let server = PrivatePostgres::builder().durable(true).start()?;
     let url = server.url("postgres");
     let mutexes = Mutexes::connect(&url).await?;
     mutexes.migrate().await?;

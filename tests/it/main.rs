@@ -31,6 +31,7 @@ mod semaphore_service;
 mod several;
 mod shared_access;
 mod sql_api;
+mod tap;
 mod tls_missing;
 mod tokens;
 mod transactions;
