@@ -1,8 +1,8 @@
 //! What the audit costs: captures and releases one after the other, in rounds with the audit off and
 //! on by turns, so that whatever else the machine does falls on both.
 //!
-//! `cargo run --release --example audit_cost` (it starts a private PostgreSQL; `-- 50 500` for 50
-//! rounds of 500 pairs)
+//! `cargo run --release --example audit_cost` (it starts a private PostgreSQL; `-- 50 1000` for 50
+//! rounds of 1000 pairs)
 
 use std::{env, error::Error, time::Instant};
 
@@ -14,8 +14,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 #[tokio::main]
 async fn main() -> Outcome<()> {
     let mut arguments = env::args().skip(1).map(|argument| argument.parse());
-    let rounds: u32 = arguments.next().unwrap_or(Ok(30))?;
-    let pairs: u32 = arguments.next().unwrap_or(Ok(1000))?;
+    let rounds: u32 = arguments.next().unwrap_or(Ok(20))?;
+    let pairs: u32 = arguments.next().unwrap_or(Ok(500))?;
     // As a server in production: what is acknowledged is on the disk.
     let server = PrivatePostgres::builder().durable(true).start()?;
     let url = server.url("postgres");
