@@ -59,9 +59,7 @@ async fn those_who_may_capture_cannot_forge_why_a_hold_ended() {
     let (role, url) = application(&database).await;
     let caller = session_at(&url).await;
     caller
-        .run(
-            "set application_name = 'forger'; set pgmutex.ending = 'forced by Ada'; set session characteristics as transaction read write",
-        )
+        .run("set application_name = 'forger'; set pgmutex.ending = 'forced by Ada'")
         .await;
     caller.capture("m", "a").await;
     caller.release("m", "a").await;
@@ -88,6 +86,34 @@ async fn those_who_may_capture_cannot_forge_why_a_hold_ended() {
     caller.capture("o", "a").await;
     caller.release("o", "a").await;
     assert_eq!(trail(&session, "o").await, "captured a, released a");
+    drop(caller);
+    session
+        .run(&format!("drop owned by {role} cascade; drop role {role}"))
+        .await;
+}
+
+/// It may write holds, not events; and neither its path nor temporary tables of its own stand in for ours.
+#[tokio::test]
+async fn another_program_that_writes_rows_itself_is_recorded_by_the_owner() {
+    let (database, session) = audited().await;
+    let (role, url) = database.role("").await;
+    session
+        .run(&format!(
+            "grant usage on schema pgmutex to {role}; grant insert, delete, select on pgmutex.mutex_model to {role}; \
+             grant execute on function pgmutex.next_fencing_token, pgmutex.rule_ends_at to {role}; \
+             grant temporary on database {} to {role}",
+            database.name()
+        ))
+        .await;
+    let caller = session_at(&url).await;
+    caller
+        .run(
+            "create temporary table audit (at timestamptz); set search_path = pg_temp, pgmutex; \
+             insert into pgmutex.mutex_model (mutex_id, owner_session) values ('m', 'a'); \
+             delete from pgmutex.mutex_model where mutex_id = 'm'",
+        )
+        .await;
+    assert_eq!(trail(&session, "m").await, "captured a, released a");
     drop(caller);
     session
         .run(&format!("drop owned by {role} cascade; drop role {role}"))
