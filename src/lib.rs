@@ -8,6 +8,8 @@ pub mod cli;
 mod current_owner;
 mod domain;
 mod guard;
+#[cfg(any(feature = "cli", feature = "server"))]
+mod json;
 mod mutexes;
 mod observe;
 mod pool;

@@ -6,6 +6,8 @@ mod call;
 mod connect;
 mod connection_string;
 mod dedicated;
+#[cfg(feature = "cli")]
+mod environment;
 mod history;
 mod in_words;
 mod lines;
@@ -31,4 +33,9 @@ pub use transaction::TransactionBackend;
 
 pub(crate) use deadpool_postgres::Pool;
 pub(crate) use dedicated::Way;
+#[cfg(feature = "cli")]
+pub(crate) use environment::connection_string;
+#[cfg(feature = "cli")]
+pub(crate) use migrate::migration_script;
+pub(crate) use migrate::{MigrationStep, migrations_up_to};
 pub(crate) use tokio_postgres::Transaction;
