@@ -23,7 +23,7 @@ pub use audit::{AuditEvent, AuditKept, AuditQuery, AuditedDeed};
 pub use auto_release::{AutoRelease, AutoReleaseRule};
 pub use error::{Error, Result};
 pub use fencing_token::FencingToken;
-pub(crate) use limits::check_status_data;
+pub(crate) use limits::{check_reason, check_status_data};
 pub use mutex::{Mutex, MutexState};
 pub use mutex_id::MutexId;
 pub use mutex_owner::MutexOwner;

@@ -240,3 +240,75 @@ async fn events_are_not_changed_by_accident_not_even_by_the_owner() {
     }
     assert_eq!(trail(&session, "m").await, "captured a");
 }
+
+/// Those who capture and those who keep the months, all at once: no capture fails, and no event is lost.
+#[tokio::test]
+async fn captures_go_on_while_months_are_made_and_moved() {
+    let (database, session) = audited().await;
+    let mut captures = tokio::task::JoinSet::new();
+    for owner in 0..4 {
+        let session = database.session().await;
+        captures.spawn(async move {
+            for number in 0..50 {
+                let id = format!("{}", number % 2);
+                // Some in a larger transaction, in which two are held at once.
+                let larger = number % 5 == 0;
+                if larger {
+                    session.run("begin").await;
+                    let own = format!("own {owner}");
+                    assert_eq!(session.capture(&own, &own).await, "captured");
+                    session.release(&own, &own).await;
+                }
+                let outcome = session.capture(&id, &owner.to_string()).await;
+                assert!(
+                    ["captured", "busy"].contains(&outcome.as_str()),
+                    "{outcome}"
+                );
+                if outcome == "captured" {
+                    assert_eq!(session.release(&id, &owner.to_string()).await, "released");
+                }
+                if larger {
+                    session.run("commit").await;
+                }
+            }
+        });
+    }
+    let mut keepers = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let session = database.session().await;
+        keepers.spawn(async move {
+            let mut moved = 0;
+            loop {
+                // This month's partition becomes a part of the default one, as if it had never been made.
+                let lost = "do $$ declare name text := (select p.name from pgmutex.audit_partitions() p order by 1 limit 1); begin \
+                            lock table pgmutex.audit in access exclusive mode; \
+                            if name = (select p.name from pgmutex.audit_partitions() p order by 1 limit 1) then \
+                                execute format('alter table pgmutex.audit detach partition pgmutex.%I', name); \
+                                execute format('insert into pgmutex.audit select * from pgmutex.%I', name); \
+                                execute format('drop table pgmutex.%I', name); \
+                            end if; end $$";
+                session.run(lost).await;
+                match session.try_ask(&keeping("")).await {
+                    Ok(kept) => moved += kept.split(' ').nth(1).unwrap().parse::<i64>().unwrap(),
+                    // It gives up rather than hold those up that come after it.
+                    Err(error) => assert_eq!(error.code().unwrap().code(), "55P03"),
+                }
+                if moved > 100 {
+                    break;
+                }
+            }
+        });
+    }
+    while let Some(done) = captures.join_next().await {
+        done.unwrap();
+    }
+    while let Some(done) = keepers.join_next().await {
+        done.unwrap();
+    }
+    let uneven = "select coalesce(string_agg(fencing_token::text, ' '), '') from ( \
+                  select fencing_token from pgmutex.audit group by fencing_token having string_agg(event, ' ' order by number) <> 'captured released') u";
+    assert_eq!(session.ask(uneven).await, "");
+    // Each draws a token, and each token is that of a capture: none is missing.
+    let missing = "select (max(fencing_token) - min(fencing_token) + 1 - count(distinct fencing_token))::text from pgmutex.audit";
+    assert_eq!(session.ask(missing).await, "0");
+}
