@@ -304,12 +304,12 @@ async fn guards_are_recorded_like_any_hold() {
     let (database, session) = audited().await;
     let mutexes = database.mutexes().await;
     let guard = mutexes
-        .lock(&mutex_id("released"))
+        .lock(mutex_id("released"))
         .owner(owner("a"))
         .await
         .unwrap();
     guard.release().await.unwrap();
-    let guard = mutexes.lock(&mutex_id("dropped")).await.unwrap();
+    let guard = mutexes.lock(mutex_id("dropped")).await.unwrap();
     drop(guard);
     ends_in(&session, "dropped", "released").await;
     let guards = mutexes
@@ -324,7 +324,7 @@ async fn guards_are_recorded_like_any_hold() {
         ends_in(&session, id, "released").await;
     }
     mutexes
-        .capture(&mutex_id("forced"))
+        .capture(mutex_id("forced"))
         .owner(owner("a"))
         .await
         .unwrap();

@@ -35,7 +35,7 @@ async fn events_tell_who_what_when_and_why() {
         .unwrap();
     let before = mutexes.now().await.unwrap();
     let captured = mutexes
-        .capture(&mutex_id("m"))
+        .capture(mutex_id("m"))
         .owner(ada.clone())
         .await
         .unwrap();
@@ -76,7 +76,7 @@ async fn events_tell_who_what_when_and_why() {
     assert!(mutexes.disable_audit().await.unwrap());
     assert!(!mutexes.disable_audit().await.unwrap());
     mutexes
-        .capture(&mutex_id("m"))
+        .capture(mutex_id("m"))
         .owner(ada.clone())
         .await
         .unwrap();
@@ -159,7 +159,7 @@ async fn another_schema_has_an_audit_of_its_own() {
     there.enable_audit().await.unwrap();
     for mutexes in [&here, &there] {
         mutexes
-            .capture(&mutex_id("m"))
+            .capture(mutex_id("m"))
             .owner(owner("a"))
             .await
             .unwrap();
