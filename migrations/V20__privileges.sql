@@ -1,7 +1,8 @@
--- Nothing is for everybody: the owner of the schema grants what a role needs.
+-- Nothing is for everybody: the owner of the schema grants what a role needs, by grant_role.
 do $$
 declare
     routine regprocedure;
+    kind    regtype;
 begin
     for routine in
         select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace
@@ -21,9 +22,25 @@ begin
             'pool_get_session', 'pool_line', 'wake_pool', 'pool_could_give', 'pool_checkout', 'pool_success', 'lock_session', 'pool_lock',
             'pool_block', 'activate_session', 'pool_inactive', 'pool_activate', 'pool_add', 'change_session', 'pool_update', 'pool_delete',
             'pool_get', 'pool_find', 'pool_count', 'pool_count_active', 'session_that_fits', 'pool_find_one_and_update', 'pool_delete_one',
-            'pool_create_index', 'pool_list_indexes', 'pool_drop_index', 'pool_statistics')
+            'pool_create_index', 'pool_list_indexes', 'pool_drop_index', 'pool_statistics',
+            'role_objects', 'hand_over', 'may_become', 'check_granting', 'grant_objects', 'revoke_objects', 'grant_role', 'revoke_role',
+            'complete_grants')
     loop
         execute format('revoke all on function %s from public', routine);
+        -- What no role was given is its owner's.
+        insert into object_role (kind, name, role)
+        select 'function', p.proname, 'owner' from pg_proc p where p.oid = routine
+        on conflict do nothing;
+    end loop;
+    -- PostgreSQL lets everybody use a new type, also the one of a table's rows. Answers need no such privilege; functions of a caller's
+    -- own that take or return them do.
+    for kind in
+        select t.oid::regtype from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
+        where o.kind in ('relation', 'type')
+    loop
+        execute format('revoke all on type %s from public', kind);
     end loop;
 end
 $$;
+
+select complete_grants();

@@ -8,6 +8,7 @@ mod each;
 mod in_transaction;
 mod refresh;
 mod release;
+mod roles;
 mod routes;
 mod tree;
 

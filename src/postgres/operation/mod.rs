@@ -3,6 +3,7 @@
 
 mod one;
 mod pool;
+mod roles;
 mod several;
 mod waiting;
 
@@ -12,6 +13,7 @@ use tokio_postgres::GenericClient;
 
 pub(super) use one::*;
 pub(super) use pool::*;
+pub(super) use roles::*;
 pub(super) use several::*;
 pub(super) use waiting::*;
 

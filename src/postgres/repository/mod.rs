@@ -1,5 +1,6 @@
 mod one;
 mod pool;
+mod roles;
 mod several;
 mod waiting;
 
