@@ -10,7 +10,8 @@ use super::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Role {
-    /// Read the views, without secrets: no owner sessions, no status data, no payloads.
+    /// Read the views, without secrets: no owner sessions, no status data, no payloads. That is for
+    /// SQL; the library itself asks functions, and needs more.
     Reader,
     /// Call the functions that use locks and pools, and read everything.
     Application,

@@ -1,5 +1,10 @@
+use std::error::Error as StdError;
+
 use refinery::{Migration, Runner};
-use tokio_postgres::{Client, IsolationLevel, error::Severity};
+use tokio_postgres::{
+    Client, IsolationLevel,
+    error::{Severity, SqlState},
+};
 
 use super::{
     Repository, SchemaName,
@@ -96,7 +101,9 @@ pub(crate) async fn migrate(
         .enter_schema(schema.as_str(), &quoted)
         .await
         .map_err(failed)?;
-    let report = run(&mut transaction, &runner).await?;
+    let report = run(&mut transaction, &runner)
+        .await
+        .map_err(|error| if_not_allowed(error, schema))?;
     transaction.explain_history().await.map_err(failed)?;
     conclude(transaction, repository).await?;
     Ok(report)
@@ -146,6 +153,24 @@ async fn applied(
         .applied_in(&schema.quoted())
         .await
         .map_err(failed)
+}
+
+/// A migration of ours that failed for want of a right, as what it is.
+fn if_not_allowed(error: Error, schema: &SchemaName) -> Error {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
+    while let Some(inner) = cause {
+        if let Some(answer) = inner.downcast_ref::<tokio_postgres::Error>()
+            && answer.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+        {
+            return Error::PermissionDenied {
+                reason: format!(
+                    "{error}; schema {schema} is migrated by its owner: connect as it, or have it grant the role owner to this one"
+                ),
+            };
+        }
+        cause = inner.source();
+    }
+    error
 }
 
 async fn run(

@@ -75,7 +75,7 @@ async fn an_application_can_use_locks_in_every_way() {
     guard.release().await.unwrap();
     must(second).await.unwrap().release().await.unwrap();
 
-    let attached = must(mutexes.lock(&m).until_disconnect().into_future()).await;
+    let attached = must(mutexes.lock(&m).attached().into_future()).await;
     attached.unwrap().release().await.unwrap();
     let both = must(
         mutexes
@@ -88,7 +88,10 @@ async fn an_application_can_use_locks_in_every_way() {
     let board = mutexes.tree("lab").path(["rack1", "board3"]).unwrap();
     drop(must(board.lock().into_future()).await.unwrap());
     let semaphores = SemaphoreService::new(mutexes.clone());
-    semaphores.acquire("s", "a", None).await.unwrap();
+    semaphores
+        .acquire("s", "a", Duration::from_secs(300))
+        .await
+        .unwrap();
     semaphores.release("s", "a").await.unwrap();
     let forced = mutexes.force_release(&n, "it is not its own").await;
     assert!(
@@ -117,18 +120,18 @@ async fn an_application_can_use_pools_and_an_admin_their_indexes() {
         .await
         .unwrap();
     assert!(
-        pool.update_one(SessionFilter::new(), SessionUpdate::new().set("n", 4))
+        pool.update_one(SessionFilter::all(), SessionUpdate::new().set("n", 4))
             .await
             .unwrap()
     );
     assert_eq!(
-        pool.find(SessionFilter::new(), None, None)
+        pool.find(SessionFilter::all(), None, None)
             .await
             .unwrap()
             .len(),
         2
     );
-    assert_eq!(pool.count(SessionFilter::new()).await.unwrap(), 2);
+    assert_eq!(pool.count(SessionFilter::all()).await.unwrap(), 2);
     pool.count_active().await.unwrap();
     pool.session(one.id).await.unwrap();
     pool.get_sessions().await.unwrap();
@@ -143,7 +146,7 @@ async fn an_application_can_use_pools_and_an_admin_their_indexes() {
     assert!(pool.index_information().await.unwrap().is_empty());
     pool.session_delete(one.id).await.unwrap();
     assert!(
-        pool.delete_one(SessionFilter::new())
+        pool.delete_one(SessionFilter::all())
             .await
             .unwrap()
             .is_some()
@@ -226,10 +229,8 @@ async fn a_reader_sees_what_there_is_to_see() {
     }
     let history = "select max(version)::text from pgmutex.refinery_schema_history";
     assert_eq!(them.ask(history).await, s.ask(history).await);
-    // It may look from Rust, too, as far as that asks no function.
-    let mutexes = reader.mutexes().await;
-    assert!(mutexes.schema_status().await.unwrap().is_some());
-    let denied = mutexes.capture(mutex_id("n")).await.unwrap_err();
+    // The library calls functions, and begins with one.
+    let denied = Mutexes::connect(&reader.url).await.unwrap_err();
     assert!(
         matches!(denied, Error::PermissionDenied { .. }),
         "{denied:?}"

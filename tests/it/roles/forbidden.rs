@@ -83,7 +83,7 @@ async fn nothing_is_for_everybody() {
                or has_any_column_privilege(c.oid, 'select, insert, update, references'))
         union all
         select c.oid::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = 'pgmutex' and c.relkind = 'S' and has_sequence_privilege(c.oid, 'usage, select, update')";
+        where n.nspname = 'pgmutex' and case when c.relkind = 'S' then has_sequence_privilege(c.oid, 'usage, select, update') end";
     let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
         .await
         .unwrap();
@@ -165,7 +165,7 @@ async fn a_role_may_read_its_views_and_write_nothing() {
                 format!("delete from pgmutex.{relation}"),
                 format!("truncate pgmutex.{relation}"),
                 format!("copy pgmutex.{relation} from stdin"),
-                format!("lock table pgmutex.{relation} in share mode"),
+                format!("do $$ begin lock table pgmutex.{relation} in share mode; end $$"),
                 format!("select nextval('pgmutex.{relation}')"),
                 format!("select setval('pgmutex.{relation}', 1)"),
                 format!(
@@ -199,7 +199,7 @@ async fn a_role_may_read_its_views_and_write_nothing() {
         ] {
             let code = refusal(&session, write).await;
             assert!(
-                matches!(code.as_deref(), Some(DENIED | "55000")),
+                matches!(code.as_deref(), Some(DENIED | "55000" | "0A000")),
                 "{}: {write}: {code:?}",
                 login.role
             );

@@ -43,7 +43,7 @@ async fn a_reader_sees_who_is_who_but_no_session_and_no_status() {
         .ask("select 'sha256:' || left(encode(sha256('key-of-ada'), 'hex'), 12)")
         .await;
     for view in [
-        "select owner_session from pgmutex.held where mutex_id = '1'",
+        "select owner_session from pgmutex.held where mutex_group = 'tests' and mutex_id = '1'",
         "select behind_owner_session from pgmutex.waiting where place = 1",
         "select distinct blocker_owner_session from pgmutex.blocking where blocked_by = 'holder'",
     ] {
