@@ -1,5 +1,8 @@
 //! The view `blocking`: who is in whose way.
 
+use pgmutex::Role;
+
+use super::Login;
 use crate::support::{Database, Session};
 
 /// Who is in the way of whom, as "waiter: how whose".
@@ -126,6 +129,31 @@ async fn at_a_path_those_above_and_below_are_named() {
     let at = "select string_agg(concat_ws(' ', mutex_id, blocker_mutex_id), ', ' order by blocker_mutex_id) \
               from pgmutex.blocking where owner_session = 'd'";
     assert_eq!(s.ask(at).await, "/r/a/x/ /r/, /r/a/x/ /r/a/");
+}
+
+/// Who is who is compared by the sessions themselves, not by what the asker is shown of them.
+#[tokio::test]
+async fn a_reader_sees_the_same_ones_in_the_way_as_everybody() {
+    let database = Database::fresh().await;
+    let s = database.session().await;
+    let all = "lock_parents => true, lock_children => true";
+    for (path, owner) in [("/r/a/", "a"), ("/r/b/", "b")] {
+        s.capture_as(path, owner, all).await;
+    }
+    // Its own hold below is in nobody's way.
+    wait(&s, "/r/", "a", &format!(", {all}")).await;
+    assert_eq!(s.ask(BLOCKING).await, "a: holder b");
+    let reader = Login::new(&database, Role::Reader).await.session().await;
+    for query in [
+        "select string_agg(concat_ws(' ', mutex_id, blocker_mutex_id), ', ') from pgmutex.blocking",
+        "select string_agg((behind_owner_session = h.owner_session)::text, ', ') \
+         from pgmutex.waiting, pgmutex.held h where h.mutex_id = '/r/b/'",
+    ] {
+        assert_eq!(reader.ask(query).await, s.ask(query).await, "{query}");
+    }
+    s.release("/r/b/", "b").await;
+    let behind = "select count(behind_owner_session)::text from pgmutex.waiting";
+    assert_eq!(reader.ask(behind).await, "0");
 }
 
 /// As the functions see it: whoever waits has somebody in its way, or its turn has come.
