@@ -1,9 +1,10 @@
 -- Roles: what a database role may do with the objects of this schema, granted to roles that are there already, because on many managed
 -- servers nobody may make one.
 --
--- For those who write migrations: what is new is for its owner alone until object_role names it, with the least role that may use it.
--- Name each new function in the list of V20__privileges too, or revoke it from public in your own migration, and end every later
--- migration with `select complete_grants();`: it gives those who have a role what is new in it.
+-- For those who write migrations: insert each new object into object_role, with the least role that may use it (functions that nobody but
+-- the owner calls are inserted by V20__privileges, if its list names them), and end every later migration with
+-- `select complete_grants();`. It takes from everybody what PostgreSQL gives everybody of a new function or type, and gives those who have
+-- a role what is new in it.
 
 create table object_role (
     kind text not null constraint kind_of_object check (kind in ('function', 'relation', 'type')),
@@ -287,8 +288,22 @@ set lock_timeout = '5s'
 as $$
 declare
     schema_owner oid := (select n.nspowner from pg_namespace n where n.nspname = current_schema());
+    object       text;
     granted      record;
 begin
+    -- PostgreSQL lets everybody call a new function and use a new type, also the one of a table's rows: as long as nobody has granted or
+    -- revoked anything about it. Answers need no privilege on their type; functions of a caller's own that take or return it do.
+    for object in
+        select format('routine %s', p.oid::regprocedure)
+        from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
+        where o.kind = 'function' and p.proacl is null and pg_has_role(p.proowner, 'USAGE')
+        union all
+        select format('type %s', t.oid::regtype)
+        from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
+        where o.kind in ('relation', 'type') and t.typacl is null and pg_has_role(t.typowner, 'USAGE')
+    loop
+        execute format('revoke all on %s from public', object);
+    end loop;
     -- A superuser who has migrated, or a member of the owner: functions must run with the owner's rights, not with theirs.
     if schema_owner <> current_user::regrole::oid and may_become(schema_owner)
        and has_schema_privilege(schema_owner, quote_ident(current_schema())::regnamespace, 'CREATE') then
@@ -300,4 +315,5 @@ begin
 end
 $$;
 comment on function complete_grants() is
-    'The last step of a migration: gives those who have a role what is new in it, and what the migration has made to the owner of the schema.';
+    'The last step of a migration: takes what is new from everybody, gives those who have a role what is new in it, and gives what the '
+    'migration has made to the owner of the schema.';

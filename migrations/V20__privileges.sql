@@ -2,7 +2,6 @@
 do $$
 declare
     routine regprocedure;
-    kind    regtype;
 begin
     for routine in
         select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace
@@ -31,14 +30,6 @@ begin
         insert into object_role (kind, name, role)
         select 'function', p.proname, 'owner' from pg_proc p where p.oid = routine
         on conflict do nothing;
-    end loop;
-    -- PostgreSQL lets everybody use a new type, also the one of a table's rows. Answers need no such privilege; functions of a caller's
-    -- own that take or return them do.
-    for kind in
-        select t.oid::regtype from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
-        where o.kind in ('relation', 'type')
-    loop
-        execute format('revoke all on type %s from public', kind);
     end loop;
 end
 $$;

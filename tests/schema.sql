@@ -1786,7 +1786,7 @@ begin
 end
 $function$
 
--- The last step of a migration: gives those who have a role what is new in it, and what the migration has made to the owner of the schema.
+-- The last step of a migration: takes what is new from everybody, gives those who have a role what is new in it, and gives what the migration has made to the owner of the schema.
 CREATE OR REPLACE FUNCTION pgmutex.complete_grants()
  RETURNS void
  LANGUAGE plpgsql
@@ -1795,8 +1795,22 @@ CREATE OR REPLACE FUNCTION pgmutex.complete_grants()
 AS $function$
 declare
     schema_owner oid := (select n.nspowner from pg_namespace n where n.nspname = current_schema());
+    object       text;
     granted      record;
 begin
+    -- PostgreSQL lets everybody call a new function and use a new type, also the one of a table's rows: as long as nobody has granted or
+    -- revoked anything about it. Answers need no privilege on their type; functions of a caller's own that take or return it do.
+    for object in
+        select format('routine %s', p.oid::regprocedure)
+        from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
+        where o.kind = 'function' and p.proacl is null and pg_has_role(p.proowner, 'USAGE')
+        union all
+        select format('type %s', t.oid::regtype)
+        from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
+        where o.kind in ('relation', 'type') and t.typacl is null and pg_has_role(t.typowner, 'USAGE')
+    loop
+        execute format('revoke all on %s from public', object);
+    end loop;
     -- A superuser who has migrated, or a member of the owner: functions must run with the owner's rights, not with theirs.
     if schema_owner <> current_user::regrole::oid and may_become(schema_owner)
        and has_schema_privilege(schema_owner, quote_ident(current_schema())::regnamespace, 'CREATE') then

@@ -79,7 +79,6 @@ async fn what_a_newer_version_adds_is_given_to_those_who_have_the_role() {
     s.run(
         "set search_path = pgmutex, pg_temp; \
          create function novelty() returns integer language sql as 'select 1'; \
-         revoke all on function novelty from public; \
          create view novelties as select 1 as novelty; \
          insert into object_role (kind, name, role) values ('function', 'novelty', 'application'), ('relation', 'novelties', 'reader'); \
          select complete_grants(); \
@@ -99,6 +98,9 @@ async fn what_a_newer_version_adds_is_given_to_those_who_have_the_role() {
         let call = refusal(&them, "select pgmutex.novelty()").await;
         assert_eq!(call, may_call, "{login}");
     }
+    let stranger = "has_function_privilege('pg_monitor', 'pgmutex.novelty()', 'execute') \
+                    or has_type_privilege('pg_monitor', 'pgmutex.novelties', 'usage')";
+    assert_eq!(s.ask(&format!("select ({stranger})::text")).await, "false");
     // What was granted by hand stays, also when the role is granted once more.
     let owner = database.mutexes().await;
     owner

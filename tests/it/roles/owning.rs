@@ -157,7 +157,6 @@ async fn as_a_later_migration(session: &Session) {
         .run(
             "begin; set local search_path = pgmutex, pg_temp; \
              create function novelty() returns text language sql security definer as 'select current_user::text'; \
-             revoke all on function novelty() from public; \
              create table novelties (novelty text); create view new_view as select 1 as one; create type new_type as enum ('a'); \
              insert into object_role (kind, name, role) values ('function', 'novelty', 'application'), \
                  ('relation', 'novelties', 'owner'), ('relation', 'new_view', 'reader'), ('type', 'new_type', 'application'); \
