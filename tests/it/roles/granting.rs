@@ -226,13 +226,13 @@ async fn names_that_need_quotes_are_names_like_any_other() {
         assert_eq!(roles_of(&owner, &name).await, [role]);
     }
     let them = odd().connect(&database.url_of(&name)).await.unwrap();
-    them.capture(&mutex_id("m")).await.unwrap();
+    them.capture(mutex_id("m")).await.unwrap();
     assert!(them.roles().await.is_err());
     owner.revoke_role(&name, Role::Application).await.unwrap();
-    assert!(them.capture(&mutex_id("n")).await.is_err());
+    assert!(them.capture(mutex_id("n")).await.is_err());
     owner.grant_role(&name, Role::Owner).await.unwrap();
     assert_eq!(roles_of(&them, &name).await, [Role::Owner]);
-    them.capture(&mutex_id("n")).await.unwrap();
+    them.capture(mutex_id("n")).await.unwrap();
     drop((them, owner));
     s.run(&format!(
         "drop owned by {quoted} cascade; drop role {quoted}"

@@ -41,7 +41,7 @@ async fn where_nobody_is_superuser_everything_can_be_granted_and_handed_over() {
     owner.grant_role(&app, Role::Application).await.unwrap();
     owner.grant_role(&reader, Role::Reader).await.unwrap();
     let locks = Mutexes::connect(&app_url).await.unwrap();
-    let first = locks.capture(&mutex_id("m")).await.unwrap();
+    let first = locks.capture(mutex_id("m")).await.unwrap();
 
     let not_yet = owner.grant_role(&team, Role::Owner).await.unwrap_err();
     let advice = format!("grant {team} to {dba}");
@@ -74,9 +74,9 @@ async fn where_nobody_is_superuser_everything_can_be_granted_and_handed_over() {
         refusal(&s, "select * from pgmutex.held").await.as_deref(),
         Some(DENIED)
     );
-    let again = locks.capture(&mutex_id("m")).await.unwrap();
+    let again = locks.capture(mutex_id("m")).await.unwrap();
     assert_eq!(again.fencing_token, first.fencing_token);
-    locks.capture(&mutex_id("n")).await.unwrap();
+    locks.capture(mutex_id("n")).await.unwrap();
     let seen = session_at(&reader_url)
         .await
         .ask("select count(*)::text from pgmutex.held where owner_session like 'sha256:%'")
