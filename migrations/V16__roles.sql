@@ -35,7 +35,7 @@ union all
 select 'function', n.name, 'application'
 from unnest('{capture, refresh, release, request, fence, evict, list, list_count, list_waiting, holder_in_the_way, sweep, keep,
               capture_each, capture_all, release_each, release_owner, leave_line, attach_session, look_at_lines,
-              ensure_generation,
+              ensure_generation, doctor,
               pool_get_session, pool_checkout, pool_success, pool_lock, pool_block, pool_inactive, pool_activate, pool_add, pool_update,
               pool_delete, pool_get, pool_find, pool_count, pool_count_active, pool_find_one_and_update, pool_delete_one,
               pool_list_indexes, pool_statistics}'::name[]) n (name)

@@ -7,7 +7,7 @@ use crate::support::{Database, session_at};
 
 /// The functions that only an admin may call, beside those of an application.
 const FOR_ADMINS: &str = "bump_generation force_release pool_create_index pool_drop_index";
-const FOR_APPLICATIONS: &str = "attach_session capture capture_all capture_each ensure_generation evict fence holder_in_the_way \
+const FOR_APPLICATIONS: &str = "attach_session capture capture_all capture_each doctor ensure_generation evict fence holder_in_the_way \
      keep leave_line list list_count list_waiting look_at_lines pool_activate pool_add pool_block pool_checkout \
      pool_count pool_count_active pool_delete pool_delete_one pool_find pool_find_one_and_update pool_get pool_get_session pool_inactive \
      pool_list_indexes pool_lock pool_statistics pool_success pool_update refresh release release_each release_owner request sweep";
