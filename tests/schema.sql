@@ -42,6 +42,36 @@ table audit_default
     client_address inet  -- Address of that connection's client (or of the pooler in between); null for a local socket.
     application_name text not null  -- What that client calls itself.
 
+view blocking
+  -- Who blocks whom: a row for each waiter and each one that is in its way. These are all holders that it could not hold the mutex beside, the waiter directly ahead in its line, and at a path of a tree also those above and below, holders and those who came before. Whoever waits for a session of a pool has only the waiter ahead here: which session it will be is open.
+    mutex_group text collate "C"  -- First part of the id of the mutex that is waited for; the blocker's is the same.
+    mutex_mode text collate "C"  -- Second part of that id; the blocker's is the same.
+    mutex_id text collate "C"  -- Third part of the id of the mutex that is waited for.
+    place bigint  -- The waiter's place in line: 1 is next.
+    ticket bigint  -- The waiter's ticket.
+    access text  -- The access that it waits for: exclusive or shared.
+    owner_session text collate "C"  -- Who waits: for whoever may not read hold only a digest, the same as in held.
+    owner_host text
+    owner_id text
+    owner_login text
+    owner_name text
+    queued_since timestamp with time zone
+    waiting_for interval  -- How long it has been waiting.
+    blocked_by text  -- holder, or waiter: one ahead in line.
+    blocker_mutex_id text collate "C"  -- Which mutex the blocker holds or waits for: at a path of a tree perhaps one above or below.
+    blocker_access text  -- The access that it has, or waits for.
+    blocker_owner_session text collate "C"  -- Who is in the way: for whoever may not read hold only a digest.
+    blocker_owner_host text
+    blocker_owner_id text
+    blocker_owner_login text
+    blocker_owner_name text
+    blocker_fencing_token bigint  -- The token of its hold, as force_release takes it; null for a waiter.
+    blocker_ticket bigint  -- Its ticket; null for a holder.
+    blocker_since timestamp with time zone  -- Since when it has held, or waited.
+    blocker_expires_at timestamp with time zone  -- When the rule ends its hold; null if no time does, and for a waiter.
+    held_for interval  -- Age of its hold; null for a waiter.
+    time_left interval  -- Time until the rule ends its hold; null if no time does, and for a waiter.
+
 view held
   -- What is held now, by whom, since when and until when. Holds whose rule has ended them are left out; hold shows those too.
     mutex_group text collate "C"
@@ -49,14 +79,14 @@ view held
     mutex_id text collate "C"
     permit integer
     permits integer
-    owner_session text collate "C"
+    owner_session text collate "C"  -- Who holds it: for whoever may not read hold only a digest. A comparison with it reads every hold of the mutexes asked for; list() and hold find an owner by index.
     owner_host text
     owner_id text
     owner_login text
     owner_name text
     auto_release_rule text
     auto_release_config text
-    status_data text
+    status_data text  -- Free text of the holder; null for whoever may not read hold.
     fencing_token bigint
     held_since timestamp with time zone
     captured_since timestamp with time zone
@@ -115,6 +145,28 @@ type hold_outcome
     evicted_fencing_token bigint
     ticket bigint
 
+view live_hold
+  -- The holds whose rule has not ended them, with their secrets, for the views of this schema: nobody else need read it. held shows them to people.
+    mutex_group text collate "C"
+    mutex_mode text collate "C"
+    mutex_id text collate "C"
+    permit integer
+    permits integer
+    owner_session text collate "C"
+    owner_host text
+    owner_id text
+    owner_login text
+    owner_name text
+    auto_release_rule text
+    auto_release_config text
+    status_data text
+    fencing_token bigint
+    held_since timestamp with time zone
+    captured_since timestamp with time zone
+    expires_at timestamp with time zone
+    lock_parents boolean
+    lock_children boolean
+
 table mutex_listener
   -- The processes that wait for mutexes.
     listener bigint not null  -- Number of the process: chosen at random, and with has_session that of its database session.
@@ -163,6 +215,12 @@ table mutex_waiter
     seen_at timestamp with time zone not null  -- When it last asked.
     lock_parents boolean not null default false  -- For a path of a tree: whether the hold will lock the paths above it.
     lock_children boolean not null default false  -- For a path of a tree: whether the hold will lock the paths below it.
+
+table object_role
+  -- The objects of this schema that are ours, and who may use them: functions may be called, views and the history of migrations read, types named in functions of one's own. Whoever may use more may use what those before may: reader, application, admin, owner.
+    kind text not null  -- function, relation (a table, view or sequence) or type.
+    name name collate "C" not null  -- Its name in this schema; of a function, of all that are so named. It need not exist.
+    role text not null  -- The least role that may use it; owner: nobody but the owner of the schema.
 
 view pool
   -- Every session of every pool, whether it can be used, and who has it.
@@ -244,6 +302,17 @@ table refinery_schema_history
     applied_on character varying(255)  -- When it was applied, by the clock of the program that did so.
     checksum character varying(255)  -- Checksum of its name, number and text.
 
+view role_mark
+  -- Marks who has which role: it is written down as the privilege to read the column of that name. What was granted by hand is no role, and is left alone.
+    reader text  -- Readable by those with the role reader.
+    application text  -- Readable by those with the role application.
+    admin text  -- Readable by those with the role admin.
+
+view roles
+  -- Who has which role, as grant_role gave it. Members of these database roles have it too.
+    database_role name collate "C"  -- Name of the database role.
+    role text collate "C"  -- owner, admin, application or reader.
+
 table token_generation
   -- One row: the server that gave the last fencing tokens. A token is generation * 2^40 + a sequence number. The generation rises when the server turns out to be another one (failover, restored dump, pg_upgrade), whose sequence may have fallen behind.
     only_row boolean not null default true  -- Always true: there is one row.
@@ -259,7 +328,7 @@ view waiting
     place bigint  -- Place in line: 1 is next.
     access text
     permits integer
-    owner_session text collate "C"
+    owner_session text collate "C"  -- Who waits: for whoever may not read hold only a digest, the same as in held.
     owner_host text
     owner_id text
     owner_login text
@@ -317,6 +386,12 @@ pgmutex.mutex_model: status_data_at_most_65536_bytes CHECK ((octet_length(status
 
 pgmutex.mutex_waiter: mutex_waiter_pkey PRIMARY KEY (mutex_group, mutex_mode, mutex_id, ticket)
 
+pgmutex.object_role: kind_of_object CHECK ((kind = ANY (ARRAY['function'::text, 'relation'::text, 'type'::text])))
+
+pgmutex.object_role: least_role CHECK ((role = ANY (ARRAY['reader'::text, 'application'::text, 'admin'::text, 'owner'::text])))
+
+pgmutex.object_role: object_role_pkey PRIMARY KEY (kind, name)
+
 pgmutex.pool_session: collection_at_most_400_bytes CHECK ((octet_length(collection) <= 400))
 
 pgmutex.pool_session: collection_has_a_name CHECK ((collection <> ''::text))
@@ -361,6 +436,8 @@ CREATE UNIQUE INDEX mutex_waiter_pkey ON pgmutex.mutex_waiter USING btree (mutex
 
 CREATE INDEX mutex_waiter_while_holding ON pgmutex.mutex_waiter USING gin (while_holding) WHERE (while_holding IS NOT NULL)
 
+CREATE UNIQUE INDEX object_role_pkey ON pgmutex.object_role USING btree (kind, name)
+
 CREATE INDEX pool_session_due ON pgmutex.pool_session USING btree (collection, due_at) WHERE (active AND (NOT is_ready))
 
 CREATE INDEX pool_session_leased ON pgmutex.pool_session USING btree (collection, id) WHERE (fencing_token IS NOT NULL)
@@ -387,20 +464,175 @@ pool_session_id_seq bigint from 1 to 9223372036854775807 by 1 cache 1
 
 -- view definitions ---
 
+blocking as
+ SELECT w.mutex_group,
+    w.mutex_mode,
+    w.mutex_id,
+    w.place,
+    w.ticket,
+    w.access,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN w.owner_session
+            ELSE ('sha256:'::text || "left"(encode(sha256(convert_to(w.owner_session, getdatabaseencoding())), 'hex'::text), 12))
+        END AS owner_session,
+    w.owner_host,
+    w.owner_id,
+    w.owner_login,
+    w.owner_name,
+    w.queued_since,
+    (clock_timestamp() - w.queued_since) AS waiting_for,
+    blocker.blocked_by,
+    blocker.mutex_id AS blocker_mutex_id,
+    blocker.access AS blocker_access,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN blocker.owner_session
+            ELSE ('sha256:'::text || "left"(encode(sha256(convert_to(blocker.owner_session, getdatabaseencoding())), 'hex'::text), 12))
+        END AS blocker_owner_session,
+    blocker.owner_host AS blocker_owner_host,
+    blocker.owner_id AS blocker_owner_id,
+    blocker.owner_login AS blocker_owner_login,
+    blocker.owner_name AS blocker_owner_name,
+    blocker.fencing_token AS blocker_fencing_token,
+    blocker.ticket AS blocker_ticket,
+    blocker.since AS blocker_since,
+    blocker.ends_at AS blocker_expires_at,
+        CASE
+            WHEN ((blocker.blocked_by = 'holder'::text) AND isfinite(blocker.since)) THEN (clock_timestamp() - blocker.since)
+            ELSE NULL::interval
+        END AS held_for,
+        CASE
+            WHEN isfinite(blocker.ends_at) THEN (blocker.ends_at - clock_timestamp())
+            ELSE NULL::interval
+        END AS time_left
+   FROM (( SELECT w_1.mutex_group,
+            w_1.mutex_mode,
+            w_1.mutex_id,
+            w_1.ticket,
+            w_1.access,
+            w_1.permits,
+            w_1.owner_session,
+            w_1.owner_host,
+            w_1.owner_id,
+            w_1.owner_login,
+            w_1.owner_name,
+            w_1.while_holding,
+            w_1.listener,
+            w_1.queued_since,
+            w_1.seen_at,
+            w_1.lock_parents,
+            w_1.lock_children,
+            row_number() OVER line AS place,
+            lag(w_1.ticket) OVER line AS ticket_before
+           FROM pgmutex.mutex_waiter w_1
+          WINDOW line AS (PARTITION BY w_1.mutex_group, w_1.mutex_mode, w_1.mutex_id ORDER BY w_1.ticket)) w
+     CROSS JOIN LATERAL ( SELECT 'holder'::text AS blocked_by,
+            h.mutex_id,
+                CASE
+                    WHEN (h.permit = 0) THEN 'exclusive'::text
+                    ELSE 'shared'::text
+                END AS access,
+            h.owner_session,
+            h.owner_host,
+            h.owner_id,
+            h.owner_login,
+            h.owner_name,
+            h.fencing_token,
+            NULL::bigint AS ticket,
+            h.held_since AS since,
+            h.expires_at AS ends_at
+           FROM ( SELECT h_1.mutex_group,
+                    h_1.mutex_mode,
+                    h_1.mutex_id,
+                    h_1.permit,
+                    h_1.permits,
+                    h_1.owner_session,
+                    h_1.owner_host,
+                    h_1.owner_id,
+                    h_1.owner_login,
+                    h_1.owner_name,
+                    h_1.auto_release_rule,
+                    h_1.auto_release_config,
+                    h_1.status_data,
+                    h_1.fencing_token,
+                    h_1.held_since,
+                    h_1.captured_since,
+                    h_1.expires_at,
+                    h_1.lock_parents,
+                    h_1.lock_children,
+                    count(*) OVER () AS holders,
+                    min(h_1.permits) OVER () AS strictest
+                   FROM pgmutex.live_hold h_1
+                  WHERE ((h_1.mutex_group = w.mutex_group) AND (h_1.mutex_mode = w.mutex_mode) AND (h_1.mutex_id = w.mutex_id) AND (h_1.owner_session <> w.owner_session))) h
+          WHERE ((h.permit = 0) OR (w.access = 'exclusive'::text) OR (h.holders >= LEAST(h.strictest, w.permits)))
+        UNION ALL
+         SELECT 'holder'::text,
+            h.mutex_id,
+                CASE
+                    WHEN (h.permit = 0) THEN 'exclusive'::text
+                    ELSE 'shared'::text
+                END AS "case",
+            h.owner_session,
+            h.owner_host,
+            h.owner_id,
+            h.owner_login,
+            h.owner_name,
+            h.fencing_token,
+            NULL::bigint,
+            h.held_since,
+            h.expires_at
+           FROM pgmutex.live_hold h
+          WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND ((h.lock_children AND (h.mutex_id <> w.mutex_id) AND starts_with(w.mutex_id, h.mutex_id)) OR (h.lock_parents AND (h.mutex_id > w.mutex_id) AND (h.mutex_id < ("left"(w.mutex_id, '-1'::integer) || '0'::text)))) AND (h.owner_session <> w.owner_session) AND ((h.permit = 0) OR (w.access = 'exclusive'::text)))
+        UNION ALL
+         SELECT 'waiter'::text,
+            before.mutex_id,
+            before.access,
+            before.owner_session,
+            before.owner_host,
+            before.owner_id,
+            before.owner_login,
+            before.owner_name,
+            NULL::bigint,
+            before.ticket,
+            before.queued_since,
+            NULL::timestamp with time zone
+           FROM pgmutex.mutex_waiter before
+          WHERE ((before.mutex_group = w.mutex_group) AND (before.mutex_mode = w.mutex_mode) AND (before.mutex_id = w.mutex_id) AND (before.ticket = w.ticket_before))
+        UNION ALL
+         SELECT 'waiter'::text,
+            before.mutex_id,
+            before.access,
+            before.owner_session,
+            before.owner_host,
+            before.owner_id,
+            before.owner_login,
+            before.owner_name,
+            NULL::bigint,
+            before.ticket,
+            before.queued_since,
+            NULL::timestamp with time zone
+           FROM pgmutex.mutex_waiter before
+          WHERE ((before.mutex_group = w.mutex_group) AND (before.mutex_mode = w.mutex_mode) AND (before.ticket < w.ticket) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND (before.mutex_id ~~ '/%'::text) AND (before.mutex_id ~~ '%/'::text) AND (before.mutex_id <> w.mutex_id) AND ((starts_with(w.mutex_id, before.mutex_id) AND (before.lock_children OR w.lock_parents)) OR (starts_with(before.mutex_id, w.mutex_id) AND (before.lock_parents OR w.lock_children))) AND (before.owner_session <> w.owner_session) AND ((before.access = 'exclusive'::text) OR (w.access = 'exclusive'::text)))) blocker);
+
 held as
  SELECT mutex_group,
     mutex_mode,
     mutex_id,
     permit,
     permits,
-    owner_session,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN owner_session
+            ELSE ('sha256:'::text || "left"(encode(sha256(convert_to(owner_session, getdatabaseencoding())), 'hex'::text), 12))
+        END AS owner_session,
     owner_host,
     owner_id,
     owner_login,
     owner_name,
     auto_release_rule,
     auto_release_config,
-    status_data,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN status_data
+            ELSE NULL::text
+        END AS status_data,
     fencing_token,
     held_since,
     captured_since,
@@ -415,13 +647,7 @@ held as
             WHEN isfinite(expires_at) THEN (expires_at - clock_timestamp())
             ELSE NULL::interval
         END AS time_left
-   FROM pgmutex.hold
-  WHERE (((expires_at IS NULL) OR (expires_at >= clock_timestamp())) AND
-        CASE
-            WHEN ((auto_release_rule <> 'connection'::text) OR (auto_release_config !~ '^[0-9]{1,18}( [0-9]{1,10})?$'::text) OR pg_is_in_recovery()) THEN true
-            WHEN (split_part(auto_release_config, ' '::text, 1) = ANY (string_to_array(current_setting('pgmutex.attached'::text, true), ','::text))) THEN true
-            ELSE (NOT pg_try_advisory_xact_lock_shared((split_part(auto_release_config, ' '::text, 1))::bigint))
-        END);
+   FROM pgmutex.live_hold;
 
 hold as
  SELECT mutex_group,
@@ -444,6 +670,34 @@ hold as
     lock_parents,
     lock_children
    FROM pgmutex.mutex_model;
+
+live_hold as
+ SELECT mutex_group,
+    mutex_mode,
+    mutex_id,
+    permit,
+    permits,
+    owner_session,
+    owner_host,
+    owner_id,
+    owner_login,
+    owner_name,
+    auto_release_rule,
+    auto_release_config,
+    status_data,
+    fencing_token,
+    held_since,
+    captured_since,
+    expires_at,
+    lock_parents,
+    lock_children
+   FROM pgmutex.hold
+  WHERE (((expires_at IS NULL) OR (expires_at >= clock_timestamp())) AND
+        CASE
+            WHEN ((auto_release_rule <> 'connection'::text) OR (auto_release_config !~ '^[0-9]{1,18}( [0-9]{1,10})?$'::text) OR pg_is_in_recovery()) THEN true
+            WHEN (split_part(auto_release_config, ' '::text, 1) = ANY (string_to_array(current_setting('pgmutex.attached'::text, true), ','::text))) THEN true
+            ELSE (NOT pg_try_advisory_xact_lock_shared((split_part(auto_release_config, ' '::text, 1))::bigint))
+        END);
 
 pool as
  SELECT p.collection,
@@ -498,6 +752,26 @@ pool_statistics as
    FROM pgmutex.pool_session
   GROUP BY collection;
 
+role_mark as
+ SELECT NULL::text AS reader,
+    NULL::text AS application,
+    NULL::text AS admin
+  WHERE false;
+
+roles as
+ SELECT pg_get_userbyid(mark.grantee) AS database_role,
+    (a.attname)::text AS role
+   FROM (pg_attribute a
+     CROSS JOIN LATERAL aclexplode(a.attacl) mark(grantor, grantee, privilege_type, is_grantable))
+  WHERE ((a.attrelid = ('pgmutex.role_mark'::regclass)::oid) AND (mark.privilege_type = 'SELECT'::text))
+UNION ALL
+ SELECT pg_get_userbyid(n.nspowner) AS database_role,
+    'owner'::text AS role
+   FROM pg_namespace n
+  WHERE (n.oid = ( SELECT c.relnamespace
+           FROM pg_class c
+          WHERE (c.oid = ('pgmutex.role_mark'::regclass)::oid)));
+
 waiting as
  SELECT w.mutex_group,
     w.mutex_mode,
@@ -505,12 +779,18 @@ waiting as
     w.place,
     w.access,
     w.permits,
-    w.owner_session,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN w.owner_session
+            ELSE ('sha256:'::text || "left"(encode(sha256(convert_to(w.owner_session, getdatabaseencoding())), 'hex'::text), 12))
+        END AS owner_session,
     w.owner_host,
     w.owner_id,
     w.owner_login,
     w.owner_name,
-    COALESCE(w.session_before, ahead.owner_session) AS behind_owner_session,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN COALESCE(w.session_before, ahead.owner_session)
+            ELSE ('sha256:'::text || "left"(encode(sha256(convert_to(COALESCE(w.session_before, ahead.owner_session), getdatabaseencoding())), 'hex'::text), 12))
+        END AS behind_owner_session,
     COALESCE(w.name_before, ahead.owner_name) AS behind_owner_name,
     w.queued_since,
     (clock_timestamp() - w.queued_since) AS waiting_for,
@@ -549,14 +829,14 @@ waiting as
                     (h.permit)::bigint AS rank,
                     h.owner_session,
                     h.owner_name
-                   FROM pgmutex.held h
+                   FROM pgmutex.live_hold h
                   WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (h.mutex_id = w.mutex_id))
                 UNION ALL
                  SELECT 2,
                     h.permit,
                     h.owner_session,
                     h.owner_name
-                   FROM pgmutex.held h
+                   FROM pgmutex.live_hold h
                   WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND ((h.lock_children AND (h.mutex_id <> w.mutex_id) AND starts_with(w.mutex_id, h.mutex_id)) OR (h.lock_parents AND (h.mutex_id > w.mutex_id) AND (h.mutex_id < ("left"(w.mutex_id, '-1'::integer) || '0'::text)))) AND (h.owner_session <> w.owner_session) AND ((h.permit = 0) OR (w.access = 'exclusive'::text)))
                 UNION ALL
                  SELECT 3,
@@ -1237,6 +1517,33 @@ begin
 end
 $function$
 
+-- The start of grant_role and revoke_role: refuses bad names (PM003) and callers that are not the owner, and takes the turn.
+CREATE OR REPLACE FUNCTION pgmutex.check_granting(database_role name, role text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    schema_owner oid := (select n.nspowner from pg_namespace n where n.nspname = current_schema());
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    if check_granting.role is null or check_granting.role not in ('owner', 'admin', 'application', 'reader') then
+        perform refuse_input(format('role is %s: it must be owner, admin, application or reader', coalesce(quote_literal(check_granting.role), 'null')));
+    elsif check_granting.database_role is null then
+        perform refuse_input('database_role must not be null: it says to whom');
+    elsif not exists (select from pg_roles r where r.rolname = check_granting.database_role) then
+        perform refuse_input(format('there is no database role %I: make it first (create role), or name one that is there', check_granting.database_role));
+    elsif not pg_has_role(schema_owner, 'USAGE') then
+        raise insufficient_privilege using message = format(
+            'roles in schema %I are granted by its owner: connect as %I, or as a member of it', current_schema(), pg_get_userbyid(schema_owner));
+    end if;
+    -- Two who grant at once would trip over each other's privileges, and a migration over both: the turn is that of migrations.
+    perform pg_advisory_xact_lock(hashtextextended(format('pgmutex: migrations of schema %s', current_schema()), 31638917211252088));
+end
+$function$
+
 -- Raises PM003 if a path is too deep.
 CREATE OR REPLACE FUNCTION pgmutex.check_path(mutex_id text)
  RETURNS void
@@ -1564,6 +1871,42 @@ begin
             return;
         end if;
         circle := coalesce(circle, found_in_line);
+    end loop;
+end
+$function$
+
+-- The last step of a migration: takes what is new from everybody, gives those who have a role what is new in it, and gives what the migration has made to the owner of the schema.
+CREATE OR REPLACE FUNCTION pgmutex.complete_grants()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+    schema_owner oid := (select n.nspowner from pg_namespace n where n.nspname = current_schema());
+    object       text;
+    granted      record;
+begin
+    -- PostgreSQL lets everybody call a new function and use a new type, also the one of a table's rows: as long as nobody has granted or
+    -- revoked anything about it. Answers need no privilege on their type; functions of a caller's own that take or return it do.
+    for object in
+        select format('routine %s', p.oid::regprocedure)
+        from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
+        where o.kind = 'function' and p.proacl is null and pg_has_role(p.proowner, 'USAGE')
+        union all
+        select format('type %s', t.oid::regtype)
+        from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
+        where o.kind in ('relation', 'type') and t.typacl is null and pg_has_role(t.typowner, 'USAGE')
+    loop
+        execute format('revoke all on %s from public', object);
+    end loop;
+    -- A superuser who has migrated, or a member of the owner: functions must run with the owner's rights, not with theirs.
+    if schema_owner <> current_user::regrole::oid and may_become(schema_owner)
+       and has_schema_privilege(schema_owner, quote_ident(current_schema())::regnamespace, 'CREATE') then
+        perform hand_over(pg_get_userbyid(schema_owner), array[current_user::regrole::oid]);
+    end if;
+    for granted in select r.database_role, r.role from roles r where r.role <> 'owner' loop
+        perform grant_objects(granted.database_role, granted.role);
     end loop;
 end
 $function$
@@ -2290,6 +2633,104 @@ begin
         return first;
     end if;
     return answer;
+end
+$function$
+
+-- Used by grant_role and complete_grants: grants everything that belongs to a role, and marks it.
+CREATE OR REPLACE FUNCTION pgmutex.grant_objects(database_role name, role text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    granted record;
+begin
+    for granted in select o.privilege, o.object from role_objects(grant_objects.role) o loop
+        execute format('grant %s on %s to %I', granted.privilege, granted.object, grant_objects.database_role);
+    end loop;
+    execute format('grant select (%I) on role_mark to %I', grant_objects.role, grant_objects.database_role);
+end
+$function$
+
+-- Gives a database role that is there one of the roles of this schema: reader (the views, without secrets), application (the functions that use locks and pools), admin (beside them force_release, bump_generation and the indexes of pools), or owner: the schema and what is ours in it are handed over, to be migrated by that role from now on. Instead of the role that it had, if any. Granting it again is harmless. Only the owner may call this; to hand over, it must be a member of the new owner and be allowed to create schemas in the database.
+CREATE OR REPLACE FUNCTION pgmutex.grant_role(database_role name, role text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    schema_owner oid := (select n.nspowner from pg_namespace n where n.nspname = current_schema());
+    new_owner    oid;
+    other        text;
+begin
+    perform check_granting(grant_role.database_role, grant_role.role);
+    select r.oid into new_owner from pg_roles r where r.rolname = grant_role.database_role;
+    if grant_role.role <> 'owner' then
+        if new_owner = schema_owner then
+            perform refuse_input(format('%I owns the schema and may do everything; grant the role owner to another first', grant_role.database_role));
+        end if;
+        for other in select m.role from roles m where m.database_role = grant_role.database_role and m.role <> grant_role.role loop
+            perform revoke_objects(grant_role.database_role, other, grant_role.role);
+        end loop;
+        perform grant_objects(grant_role.database_role, grant_role.role);
+        return;
+    end if;
+
+    if not may_become(new_owner) then
+        raise insufficient_privilege using message = format(
+            'to hand schema %1$I over to %2$I, %3$I must be a member of it: have somebody who may do so run: grant %2$I to %3$I',
+            current_schema(), grant_role.database_role, current_user);
+    elsif new_owner <> schema_owner and not has_database_privilege(current_database(), 'CREATE') then
+        raise insufficient_privilege using message = format(
+            'to hand schema %I over, %2$I must be allowed to create schemas in this database: have its owner run: grant create on database %3$I to %2$I',
+            current_schema(), current_user, current_database());
+    end if;
+    for other in select m.role from roles m where m.database_role = grant_role.database_role and m.role <> 'owner' loop
+        perform revoke_objects(grant_role.database_role, other, null);
+    end loop;
+    -- The schema last: until then its old owner finds the objects, and the new one is allowed to have them.
+    execute format('grant usage, create on schema %I to %I', current_schema(), grant_role.database_role);
+    perform hand_over(grant_role.database_role, array[schema_owner, current_user::regrole::oid]);
+    execute format('alter schema %I owner to %I', current_schema(), grant_role.database_role);
+end
+$function$
+
+-- Used by grant_role and complete_grants; makes what is ours and belongs to these roles belong to another.
+CREATE OR REPLACE FUNCTION pgmutex.hand_over(new_owner name, old_owners oid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+    objects text[];
+    object  text;
+begin
+    -- All of them before the first is handed over: a table that is being read does not change hands.
+    objects := array(
+        -- The sequence of an identity column and the type of a table's rows follow their table.
+        select format('%s %s', case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' else 'table' end,
+                      c.oid::regclass)
+        from object_role o
+        join pg_class ours on ours.relname = o.name and ours.relnamespace = quote_ident(current_schema())::regnamespace
+        join pg_class c on c.oid = ours.oid or ours.relkind = 'p' and c.oid in (select t.relid from pg_partition_tree(ours.oid) t)
+        where o.kind = 'relation' and c.relkind in ('r', 'p', 'v', 'm', 'S') and c.relowner = any (hand_over.old_owners)
+          and not (c.relkind = 'S' and exists (select from pg_depend d
+                                               where d.classid = 'pg_class'::regclass and d.objid = c.oid
+                                                 and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')))
+        union all
+        select format('type %s', t.oid::regtype)
+        from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
+        where o.kind = 'type' and t.typowner = any (hand_over.old_owners)
+        union all
+        select format('routine %s', p.oid::regprocedure)
+        from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
+        where o.kind = 'function' and p.proowner = any (hand_over.old_owners));
+    foreach object in array objects loop
+        execute format('alter %s owner to %I', object, hand_over.new_owner);
+    end loop;
 end
 $function$
 
@@ -3114,6 +3555,7 @@ begin
     execute format('create table %I (like audit including defaults including constraints including comments)', name);
     -- Whoever may do this for the owner, a superuser perhaps, does not become the owner of events.
     execute format('alter table %I owner to %s', name, (select c.relowner::regrole from pg_class c where c.oid = 'audit'::regclass));
+    execute format('revoke all on type %I from public', name);
     execute format('comment on table %I is %L', name, 'A part of the audit: ' || bounds);
     execute format('create trigger audit_is_not_emptied before truncate on %I for each statement execute function audit_only_grows()', name);
     if events_from is not null then
@@ -3124,6 +3566,18 @@ begin
                        name, events_from);
     end if;
     execute format('alter table audit attach partition %I %s', name, bounds);
+end
+$function$
+
+-- Whether the caller may make another database role the owner of what it owns.
+CREATE OR REPLACE FUNCTION pgmutex.may_become(database_role oid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    -- PostgreSQL 16 tells being a member from being allowed to act as the role.
+    return pg_has_role(database_role, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end);
 end
 $function$
 
@@ -4213,6 +4667,78 @@ begin
         answer.observed_at := decided_at;
     end if;
     return answer;
+end
+$function$
+
+-- Used by grant_role and revoke_role: takes away everything that belongs to a role and not to another one that stays.
+CREATE OR REPLACE FUNCTION pgmutex.revoke_objects(database_role name, role text, but_not_of text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    revoked record;
+begin
+    for revoked in
+        select o.privilege, o.object from role_objects(revoke_objects.role) o
+        except
+        select o.privilege, o.object from role_objects(revoke_objects.but_not_of) o where revoke_objects.but_not_of is not null
+    loop
+        execute format('revoke %s on %s from %I', revoked.privilege, revoked.object, revoke_objects.database_role);
+    end loop;
+    execute format('revoke select (%I) on role_mark from %I', revoke_objects.role, revoke_objects.database_role);
+end
+$function$
+
+-- Takes a role away from a database role, with all its privileges, those that were granted by hand too; says whether it had the role. Only the owner may call this.
+CREATE OR REPLACE FUNCTION pgmutex.revoke_role(database_role name, role text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    has text;
+begin
+    perform check_granting(revoke_role.database_role, revoke_role.role);
+    select m.role into has from roles m where m.database_role = revoke_role.database_role order by m.role = 'owner' desc limit 1;
+    if has = 'owner' or revoke_role.role = 'owner' then
+        perform refuse_input('the role owner cannot be revoked: grant it to another, who then has it');
+    elsif has <> revoke_role.role then
+        perform refuse_input(format('%I has the role %s, not %s: revoke that, or grant the one that it is to have',
+                                    revoke_role.database_role, has, revoke_role.role));
+    end if;
+    perform revoke_objects(revoke_role.database_role, revoke_role.role, null);
+    return has is not null;
+end
+$function$
+
+-- What grant_role grants: privileges and objects that exist, as GRANT and REVOKE name them.
+CREATE OR REPLACE FUNCTION pgmutex.role_objects(role text)
+ RETURNS TABLE(privilege text, object text)
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+declare
+    steps constant text[] := '{reader,application,admin,owner}';
+begin
+    return query
+    select 'usage'::text, format('schema %I', current_schema())
+    union all
+    select 'execute', format('routine %s', p.oid::regprocedure)
+    from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
+    where o.kind = 'function' and array_position(steps, o.role) <= array_position(steps, role_objects.role)
+    union all
+    select 'select', format('table %s', c.oid::regclass)
+    from object_role o join pg_class c on c.relname = o.name and c.relnamespace = quote_ident(current_schema())::regnamespace
+    where o.kind = 'relation' and c.relkind in ('r', 'p', 'v', 'm')
+      and array_position(steps, o.role) <= array_position(steps, role_objects.role)
+    union all
+    select 'usage', format('type %s', t.oid::regtype)
+    from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
+    where o.kind = 'type' and array_position(steps, o.role) <= array_position(steps, role_objects.role);
 end
 $function$
 

@@ -15,6 +15,7 @@ mod outcome;
 mod path;
 mod pooled_session;
 mod reach;
+mod role;
 mod session_filter;
 mod waiter;
 mod wish;
@@ -35,6 +36,7 @@ pub(crate) use path::{is_above, is_path, join as join_path, locks_of, split as s
 pub(crate) use pooled_session::check_json;
 pub use pooled_session::{Period, PoolIndex, PoolStatistics, PooledSession};
 pub use reach::Reach;
+pub use role::{GrantedRole, Role};
 pub use session_filter::SessionFilter;
 pub use waiter::{Waiter, WaiterQuery};
 pub use wish::Wish;

@@ -10,6 +10,7 @@ mod each;
 mod in_transaction;
 mod refresh;
 mod release;
+mod roles;
 mod routes;
 mod tree;
 

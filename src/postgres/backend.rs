@@ -32,8 +32,8 @@ use crate::{
     },
     background::Background,
     domain::{
-        Captured, Diagnosis, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner,
-        MutexQuery, MutexState, Page, Released, Waiter, WaiterQuery,
+        Captured, Diagnosis, Error, FencingToken, ForceReleased, GrantedRole, Mutex, MutexId,
+        MutexOwner, MutexQuery, MutexState, Page, Released, Role, Waiter, WaiterQuery,
     },
 };
 
@@ -195,6 +195,29 @@ impl PostgresBackend {
                 source: elapsed.into(),
             })
         })
+    }
+
+    /// Gives a database role one of the roles.
+    pub(crate) async fn grant_role(&self, database_role: &str, role: Role) -> Result<(), Error> {
+        self.call(GrantRole {
+            database_role,
+            role,
+        })
+        .await
+    }
+
+    /// Takes one away, and says whether it was there.
+    pub(crate) async fn revoke_role(&self, database_role: &str, role: Role) -> Result<bool, Error> {
+        self.call(RevokeRole {
+            database_role,
+            role,
+        })
+        .await
+    }
+
+    /// Says who has which.
+    pub(crate) async fn roles(&self) -> Result<Vec<GrantedRole>, Error> {
+        self.call(Roles).await
     }
 
     /// Looks at what has to be right around the locks.

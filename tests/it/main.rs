@@ -27,6 +27,7 @@ mod migrations;
 mod owners;
 mod pools;
 mod private_server;
+mod roles;
 mod schema;
 mod semaphore_service;
 mod several;

@@ -93,6 +93,7 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
     session
         .run(&format!(
             "grant usage on schema pgmutex to {role}; grant execute on all functions in schema pgmutex to {role}; \
+             grant usage on type pgmutex.hold_outcome to {role}; \
              grant temporary, create on database {} to {role}",
             database.name()
         ))

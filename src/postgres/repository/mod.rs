@@ -2,6 +2,7 @@ mod audit;
 mod diagnose;
 mod one;
 mod pool;
+mod roles;
 mod several;
 mod waiting;
 
