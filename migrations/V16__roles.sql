@@ -106,7 +106,7 @@ declare
 begin
     -- All of them before the first is handed over: a table that is being read does not change hands.
     objects := array(
-        -- The sequence of an identity column and the type of a table's rows follow their table.
+        -- Each once: a partition is among the parts of its table, too. The sequence of an identity column and the type of a table's rows follow their table.
         select format('%s %s', case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' else 'table' end,
                       c.oid::regclass)
         from object_role o
@@ -116,11 +116,11 @@ begin
           and not (c.relkind = 'S' and exists (select from pg_depend d
                                                where d.classid = 'pg_class'::regclass and d.objid = c.oid
                                                  and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')))
-        union all
+        union
         select format('type %s', t.oid::regtype)
         from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
         where o.kind = 'type' and t.typowner = any (hand_over.old_owners)
-        union all
+        union
         select format('routine %s', p.oid::regprocedure)
         from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
         where o.kind = 'function' and p.proowner = any (hand_over.old_owners));

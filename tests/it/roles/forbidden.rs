@@ -29,6 +29,7 @@ fn relations_of(role: Role) -> Vec<&'static str> {
         Role::Reader => words(FOR_READERS).collect(),
         _ => words(FOR_READERS)
             .chain(words(READ_BY_APPLICATIONS))
+            .chain(words(if role == Role::Admin { "audit" } else { "" }))
             .collect(),
     }
 }
