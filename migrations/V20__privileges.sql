@@ -21,7 +21,10 @@ begin
             'pool_get_session', 'pool_line', 'wake_pool', 'pool_could_give', 'pool_checkout', 'pool_success', 'lock_session', 'pool_lock',
             'pool_block', 'activate_session', 'pool_inactive', 'pool_activate', 'pool_add', 'change_session', 'pool_update', 'pool_delete',
             'pool_get', 'pool_find', 'pool_count', 'pool_count_active', 'session_that_fits', 'pool_find_one_and_update', 'pool_delete_one',
-            'pool_create_index', 'pool_list_indexes', 'pool_drop_index', 'pool_statistics')
+            'pool_create_index', 'pool_list_indexes', 'pool_drop_index', 'pool_statistics',
+            'm3_mutex_config', 'm3_mutex_token_read', 'm3_mutex_write_begins', 'm3_mutex_write_ends', 'm3_mutex_insert', 'm3_mutex_update',
+            'm3_mutex_delete', 'm3_mutex_relation', 'is_m3_mutex_view', 'install_m3_mutex', 'uninstall_m3_mutex', 'import_m3_mutex',
+            'adopt_m3_mutex')
     loop
         execute format('revoke all on function %s from public', routine);
     end loop;
