@@ -381,7 +381,7 @@ begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
         perform refuse_transaction();
     elsif from_table is null then
-        perform refuse_input('from_table must not be null');
+        perform refuse_input('from_table must name a table that is there');
     end if;
     select string_agg(c.name, ', ' order by c.place) into missing
     from unnest('{id,mutex_group,mutex_mode,mutex_id,owner_session,owner_host,owner_id,owner_login,owner_name,auto_release_rule,'

@@ -5,6 +5,7 @@ use clap::Args;
 use super::{
     Failure,
     database::{Database, UNNAMED},
+    m3_compat::M3Compat,
 };
 
 /// Brings the schema in a database up to date
@@ -18,6 +19,9 @@ pub(super) struct Migrate {
     /// Change nothing: print what is missing, and fail if something is
     #[arg(long)]
     check: bool,
+
+    #[command(flatten)]
+    m3_compat: M3Compat,
 }
 
 impl Migrate {
@@ -43,6 +47,7 @@ impl Migrate {
         for name in names {
             writeln!(output, "{name}")?;
         }
+        self.m3_compat.install(&mutexes).await?;
         match is_behind {
             true => Err("the schema is not up to date: run `pgmutex migrate`".into()),
             false => Ok(()),

@@ -3,6 +3,7 @@
 mod database;
 #[cfg(feature = "server")]
 mod log;
+mod m3_compat;
 mod migrate;
 #[cfg(feature = "server")]
 mod serve;

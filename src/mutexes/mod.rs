@@ -6,6 +6,7 @@ mod capture;
 mod capture_all;
 mod each;
 mod in_transaction;
+mod m3_mutex;
 mod refresh;
 mod release;
 mod routes;

@@ -8,6 +8,7 @@ mod dedicated;
 mod history;
 mod in_words;
 mod lines;
+mod m3_mutex;
 mod migrate;
 mod operation;
 mod own_session;

@@ -1,3 +1,4 @@
+mod m3_mutex;
 mod one;
 mod pool;
 mod several;
