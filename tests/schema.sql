@@ -2012,7 +2012,7 @@ begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
         perform refuse_transaction();
     elsif from_table is null then
-        perform refuse_input('from_table must not be null');
+        perform refuse_input('from_table must name a table that is there');
     end if;
     select string_agg(c.name, ', ' order by c.place) into missing
     from unnest('{id,mutex_group,mutex_mode,mutex_id,owner_session,owner_host,owner_id,owner_login,owner_name,auto_release_rule,'
@@ -2126,11 +2126,14 @@ begin
         perform refuse_input(format('there is no role %I', to_role));
     end if;
 
-    -- Not a column that a refresh changes: refreshing stays a HOT update.
-    create index if not exists mutex_model_m3_mutex_id on mutex_model ((greatest(fencing_token & 2147483647, 1)::integer));
+    -- The package's id is a positive number of 32 bits. Two holds share one only if so many captures lie between them, or a failover has
+    -- made the sequence run backwards. A refresh does not change it, and stays a HOT update.
+    if to_regclass('mutex_model_m3_mutex_id') is null then
+        create index mutex_model_m3_mutex_id on mutex_model ((((fencing_token & 9223372036854775807) % 2147483647 + 1)::integer));
+    end if;
     execute format($view$
         create or replace view %1$I.m3_mutex as
-        select greatest(h.fencing_token & 2147483647, 1)::integer as id,
+        select ((h.fencing_token & 9223372036854775807) %% 2147483647 + 1)::integer as id,
                h.mutex_group::varchar, h.mutex_mode::varchar, h.mutex_id::varchar,
                h.owner_session::varchar, h.owner_host, h.owner_id::varchar, h.owner_login::varchar, h.owner_name::varchar,
                h.auto_release_rule::varchar,
@@ -2775,7 +2778,7 @@ declare
 begin
     select m.* into hold_now from mutex_model m
     where m.mutex_group = old.mutex_group and m.mutex_mode = old.mutex_mode and m.mutex_id = old.mutex_id
-      and greatest(m.fencing_token & 2147483647, 1)::integer = old.id;
+      and ((m.fencing_token & 9223372036854775807) % 2147483647 + 1)::integer = old.id;
     if not found then
         return null;
     elsif hold_now.fencing_token <> token then
@@ -2826,7 +2829,7 @@ begin
     where m.mutex_group = answer.mutex_group and m.mutex_mode = answer.mutex_mode and m.mutex_id = answer.mutex_id
       and m.fencing_token = answer.fencing_token;
     perform set_config('pgmutex.m3_has_written', 'on', true);
-    new.id := greatest(answer.fencing_token & 2147483647, 1);
+    new.id := (answer.fencing_token & 9223372036854775807) % 2147483647 + 1;
     new.owner_host := answer.owner_host;
     new.owner_id := answer.owner_id;
     new.owner_login := answer.owner_login;
@@ -2905,7 +2908,7 @@ begin
         auto_release_config = case when is_new_rule then new_config else m.auto_release_config end,
         through_m3_mutex = true
     where m.mutex_group = old.mutex_group and m.mutex_mode = old.mutex_mode and m.mutex_id = old.mutex_id
-      and greatest(m.fencing_token & 2147483647, 1)::integer = old.id
+      and ((m.fencing_token & 9223372036854775807) % 2147483647 + 1)::integer = old.id
       and m.fencing_token = coalesce(m3_mutex_token_read(old.mutex_group, old.mutex_mode, old.mutex_id), m.fencing_token)
       and not hold_is_over(m.auto_release_rule, m.auto_release_config, m.expires_at, clock_timestamp())
     returning m.* into refreshed;
