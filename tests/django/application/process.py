@@ -123,14 +123,14 @@ def contend(name, rounds, mutexes, seed, **_):
     return captured
 
 
-COMMANDS = [capture, release, request, delete_stale, rows, save_twice, contend]
+COMMANDS = {do.__name__: do for do in [capture, release, request, delete_stale, rows, save_twice, contend]}
 
 for line in sys.stdin:
     command = json.loads(line)
     if command.get("stop_before"):
         stop_before(command["stop_before"])
     try:
-        do = next(known for known in COMMANDS if known.__name__ == command.pop("do"))
+        do = COMMANDS[command.pop("do")]
         say({"done": do(**command)})
     except Exception as error:
         say({"error": type(error).__name__, "message": str(error)})

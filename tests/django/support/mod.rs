@@ -4,5 +4,5 @@ mod application;
 mod database;
 mod python;
 
-pub(crate) use application::{Application, Clock, Command, manage};
+pub(crate) use application::{Application, Clock, manage};
 pub(crate) use database::{Database, connect};
