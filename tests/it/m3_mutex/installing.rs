@@ -1,6 +1,6 @@
 //! Where the view may be put, and how it goes.
 
-use pgmutex::{Error, Mutexes, SchemaName};
+use pgmutex::{Error, Mutexes, SchemaName, SessionBackend};
 
 use crate::support::Database;
 
@@ -79,4 +79,19 @@ async fn names_that_need_quotes_serve_as_well() {
     assert_eq!(application.update("m").await.unwrap(), "1");
     assert_eq!(application.delete("m").await.unwrap(), "1");
     assert!(mutexes.uninstall_m3_mutex("An \"app\"").await.unwrap());
+}
+
+#[tokio::test]
+async fn without_postgresql_there_is_nothing_to_install_it_in() {
+    let mutexes = Mutexes::builder().backend(SessionBackend::new());
+    let answer = mutexes.install_m3_mutex("public", None).await;
+    assert!(
+        matches!(answer, Err(Error::Unavailable { .. })),
+        "{answer:?}"
+    );
+    let answer = mutexes.adopt_m3_mutex("public", None).await;
+    assert!(
+        matches!(answer, Err(Error::Unavailable { .. })),
+        "{answer:?}"
+    );
 }
