@@ -24,7 +24,7 @@ begin
             'pool_create_index', 'pool_list_indexes', 'pool_drop_index', 'pool_statistics',
             'm3_mutex_config', 'm3_mutex_token_read', 'm3_mutex_write_begins', 'm3_mutex_write_ends', 'm3_mutex_insert', 'm3_mutex_update',
             'm3_mutex_delete', 'm3_mutex_relation', 'is_m3_mutex_view', 'install_m3_mutex', 'uninstall_m3_mutex', 'import_m3_mutex',
-            'adopt_m3_mutex')
+            'adopt_m3_mutex', 'doctor')
     loop
         execute format('revoke all on function %s from public', routine);
     end loop;

@@ -8,6 +8,8 @@ pub mod cli;
 mod current_owner;
 mod domain;
 mod guard;
+#[cfg(any(feature = "cli", feature = "server"))]
+mod json;
 mod mutexes;
 mod observe;
 mod pool;
@@ -28,10 +30,11 @@ pub use backend::{
 };
 pub use current_owner::{current_owner, with_owner};
 pub use domain::{
-    Access, AutoRelease, AutoReleaseRule, CaptureOutcome, Captured, Error, Evicted, FencingToken,
-    ForceReleased, M3MutexImport, M3MutexOutcome, M3MutexRow, Mutex, MutexId, MutexOwner,
-    MutexQuery, MutexState, Page, PagePosition, Period, PoolIndex, PoolStatistics, PooledSession,
-    Reach, Released, Result, SessionFilter, Waiter, WaiterQuery, Wish,
+    Access, AutoRelease, AutoReleaseRule, CaptureOutcome, Captured, Diagnosis, Error, Evicted,
+    FencingToken, Finding, ForceReleased, M3MutexImport, M3MutexOutcome, M3MutexRow, Mutex,
+    MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition, Period, PoolIndex,
+    PoolStatistics, PooledSession, Reach, Released, Result, SessionFilter, Verdict, Waiter,
+    WaiterQuery, Wish,
 };
 pub use guard::{
     AtOnce, Guard, GuardParts, GuardState, Leader, Leadership, Lock, LockAll, TryLock, TryLockAll,

@@ -1,21 +1,56 @@
 use std::io::{self, Write};
 
+use clap::{Args, ValueEnum};
 use tracing_subscriber::{
     filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use super::Failure;
+use super::{Failure, printable::printable};
 
-/// Writes what happens to standard error, from now on.
-pub(super) fn begin(which: Targets) -> Result<(), Failure> {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(false)
-        .with_writer(|| OneLine(io::stderr()));
-    tracing_subscriber::registry()
-        .with(which)
-        .with(lines)
-        .try_init()?;
-    Ok(())
+/// What goes to the log, and how.
+#[derive(Debug, Args)]
+pub(super) struct Log {
+    /// What goes to the log on standard error, as in info or pgmutex=debug [default: info for serve, else error]
+    #[arg(long, value_name = "LEVEL", env = "PGMUTEX_LOG", global = true)]
+    log: Option<Targets>,
+
+    /// How the log is written: json is one object a line
+    #[arg(long, value_enum, default_value_t = Form::Text, value_name = "FORM", env = "PGMUTEX_LOG_FORMAT", global = true)]
+    log_format: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+}
+
+impl Log {
+    /// Writes what happens to standard error, from now on.
+    pub(super) fn begin(&self, usual: &str) -> Result<(), Failure> {
+        let which = match &self.log {
+            Some(which) => which.clone(),
+            None => usual.parse().map_err(|error| format!("{error}"))?,
+        };
+        let lines = tracing_subscriber::fmt::layer().with_ansi(false);
+        let begun = match self.log_format {
+            Form::Text => {
+                let lines = lines.with_writer(|| OneLine(io::stderr()));
+                tracing_subscriber::registry()
+                    .with(which)
+                    .with(lines)
+                    .try_init()
+            }
+            Form::Json => {
+                let lines = lines.json().flatten_event(true).with_writer(io::stderr);
+                tracing_subscriber::registry()
+                    .with(which)
+                    .with(lines)
+                    .try_init()
+            }
+        };
+        begun.map_err(|error| error.to_string().into())
+    }
 }
 
 /// Spells out what could make one event look like two, or something else: names of mutexes and
@@ -26,16 +61,7 @@ impl<W: Write> Write for OneLine<W> {
     /// It is called once for each event.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
-        let mut line = String::with_capacity(text.len());
-        for c in text.strip_suffix('\n').unwrap_or(&text).chars() {
-            match c {
-                '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    line.extend(c.escape_unicode());
-                }
-                c if c.is_control() => line.extend(c.escape_default()),
-                c => line.push(c),
-            }
-        }
+        let mut line = printable(text.strip_suffix('\n').unwrap_or(&text));
         line.push('\n');
         self.0.write_all(line.as_bytes())?;
         Ok(event.len())

@@ -1,8 +1,6 @@
-use std::io::Write;
-
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, Output};
 use crate::{
     domain::{M3MutexImport, M3MutexOutcome},
     mutexes::Mutexes,
@@ -18,7 +16,7 @@ pub(super) struct M3Compat {
         value_name = "SCHEMA",
         num_args = 0..=1,
         default_missing_value = "public",
-        conflicts_with = "check"
+        conflicts_with_all = ["check", "sql"]
     )]
     m3_compat: Option<String>,
 
@@ -28,48 +26,51 @@ pub(super) struct M3Compat {
 }
 
 impl M3Compat {
-    pub(super) async fn install(&self, mutexes: &Mutexes) -> Result<(), Failure> {
+    /// Installs the view, if that was asked for, and gives what became of the table's rows.
+    pub(super) async fn install(
+        &self,
+        mutexes: &Mutexes,
+    ) -> Result<Option<M3MutexImport>, Failure> {
         let Some(schema) = &self.m3_compat else {
-            return Ok(());
+            return Ok(None);
         };
-        let import = mutexes
-            .adopt_m3_mutex(schema, self.m3_role.as_deref())
-            .await?;
-        report(&import)?;
+        let role = self.m3_role.as_deref();
+        Ok(Some(mutexes.adopt_m3_mutex(schema, role).await?))
+    }
+
+    /// Says what became of them.
+    pub(super) fn report(
+        &self,
+        import: &M3MutexImport,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        output.line("the view m3_mutex is there")?;
+        if import.rows.is_empty() {
+            return Ok(());
+        }
+        output.line(&format!(
+            "of the table's rows {} were imported, {} were over, {} were refused",
+            import.count(M3MutexOutcome::Imported),
+            import.count(M3MutexOutcome::Over),
+            import.count(M3MutexOutcome::Refused),
+        ))?;
+        for row in import.problems() {
+            let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
+            // Quoted: what is in the row must not be taken for a line of this report.
+            output.line(&format!(
+                "row {:?} ({:?}/{:?}/{:?}), {}: {:?}",
+                text(&row.id),
+                text(&row.mutex_group),
+                text(&row.mutex_mode),
+                text(&row.mutex_id),
+                match row.outcome {
+                    M3MutexOutcome::Imported => "imported",
+                    M3MutexOutcome::Over => "over",
+                    M3MutexOutcome::Refused => "refused",
+                },
+                text(&row.problem),
+            ))?;
+        }
         Ok(())
     }
-}
-
-fn report(import: &M3MutexImport) -> std::io::Result<()> {
-    let mut output = std::io::stdout();
-    writeln!(output, "the view m3_mutex is there")?;
-    if import.rows.is_empty() {
-        return Ok(());
-    }
-    writeln!(
-        output,
-        "of the table's rows {} were imported, {} were over, {} were refused",
-        import.count(M3MutexOutcome::Imported),
-        import.count(M3MutexOutcome::Over),
-        import.count(M3MutexOutcome::Refused),
-    )?;
-    for row in import.problems() {
-        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
-        // Quoted as Rust does: what is in the row must not be taken for a line of this report.
-        writeln!(
-            output,
-            "row {:?} ({:?}/{:?}/{:?}), {}: {:?}",
-            text(&row.id),
-            text(&row.mutex_group),
-            text(&row.mutex_mode),
-            text(&row.mutex_id),
-            match row.outcome {
-                M3MutexOutcome::Imported => "imported",
-                M3MutexOutcome::Over => "over",
-                M3MutexOutcome::Refused => "refused",
-            },
-            text(&row.problem),
-        )?;
-    }
-    Ok(())
 }

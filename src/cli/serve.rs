@@ -2,7 +2,6 @@
 use std::time::Duration;
 use std::{
     fs,
-    io::Write,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
@@ -10,11 +9,10 @@ use std::{
 use clap::Args;
 #[cfg(all(unix, feature = "private-server"))]
 use tokio::time::timeout;
-use tracing_subscriber::filter::Targets;
 
 #[cfg(not(all(unix, feature = "private-server")))]
 use super::database::UNNAMED;
-use super::{Failure, database::Database, log};
+use super::{Exit, Failure, Output, database::Database};
 #[cfg(all(unix, feature = "private-server"))]
 use crate::private_server::PrivatePostgres;
 use crate::{
@@ -49,9 +47,6 @@ pub(super) struct Serve {
     #[arg(short, long, value_name = "FOLDER", conflicts_with = "database_url")]
     file: Option<PathBuf>,
 
-    #[command(flatten)]
-    database: Database,
-
     /// The tree that canhaz, nowant and dohaz are about
     #[arg(long, default_value = "locker", value_name = "NAME")]
     tree: String,
@@ -79,15 +74,6 @@ pub(super) struct Serve {
     /// Let pages of this origin, such as `https://dash.example`, send requests too; may be said more than once
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
-
-    /// What goes to the log, as in info or pgmutex=debug
-    #[arg(
-        long,
-        default_value = "info",
-        value_name = "LEVEL",
-        env = "PGMUTEX_LOG"
-    )]
-    log: Targets,
 }
 
 /// Where the locks are kept.
@@ -99,18 +85,17 @@ struct Place {
 }
 
 impl Serve {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        log::begin(self.log.clone())?;
+    pub(super) fn run(self, database: &Database, output: &mut Output) -> Result<Exit, Failure> {
         let tokens = self.tokens()?;
         // It blocks: before there is a runtime.
-        let place = self.place()?;
+        let place = self.place(database)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        let mutexes = runtime.block_on(self.database.mutexes(&place.url))?;
+        let mutexes = runtime.block_on(database.mutexes(&place.url))?;
         #[cfg(all(unix, feature = "private-server"))]
         let ended = mutexes.ended();
-        let served = runtime.block_on(self.serve(mutexes, tokens, &place));
+        let served = runtime.block_on(self.serve(mutexes, tokens, &place, output));
         drop(runtime);
         #[cfg(all(unix, feature = "private-server"))]
         if let Some(mut private) = place.private {
@@ -120,9 +105,9 @@ impl Serve {
                 .build()?;
             // If not, the server closes them.
             let _ = runtime.block_on(async { timeout(CLOSING, ended).await });
-            private.stop()?;
+            private.stop().map_err(Failure::of)?;
         }
-        served
+        served.map(|()| Exit::Success)
     }
 
     async fn serve(
@@ -130,6 +115,7 @@ impl Serve {
         mutexes: Mutexes,
         tokens: Option<TokenList>,
         place: &Place,
+        output: &mut Output,
     ) -> Result<(), Failure> {
         mutexes.migrate().await?;
 
@@ -148,7 +134,7 @@ impl Serve {
         }
         let mut scheme = "http";
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
-            server = server.tls(certificate, key)?;
+            server = server.tls(certificate, key).map_err(Failure::of)?;
             scheme = "https";
         }
         let listening = server.bind(SocketAddr::new(self.ip, self.port)).await;
@@ -156,12 +142,10 @@ impl Serve {
             open @ crate::server::ServeError::Open { .. } => {
                 Failure::from(format!("{open}: --open-to-all"))
             }
-            error => error.into(),
+            error => Failure::of(error),
         })?;
         let address = listening.address();
-        let mut output = std::io::stdout();
-        writeln!(output, "{scheme}://{address} locks in {}", place.in_words)?;
-        output.flush()?;
+        output.line(&format!("{scheme}://{address} locks in {}", place.in_words))?;
         listening.run(stop_signal()).await;
         Ok(())
     }
@@ -176,18 +160,18 @@ impl Serve {
                 Err(error) => return Err(format!("PGMUTEX_TOKENS: {error}").into()),
             },
         };
-        Ok(Some(TokenList::parse(&lines)?))
+        Ok(Some(TokenList::parse(&lines).map_err(Failure::of)?))
     }
 
     #[cfg(all(unix, feature = "private-server"))]
-    fn place(&self) -> Result<Place, Failure> {
+    fn place(&self, database: &Database) -> Result<Place, Failure> {
         if self.file.is_none()
-            && let Some(named) = self.named()
+            && let Some(named) = named(database)?
         {
             return Ok(named);
         }
         let folder = self.file.clone().unwrap_or_else(|| DEFAULT_FOLDER.into());
-        let private = PrivatePostgres::start_in(folder)?;
+        let private = PrivatePostgres::start_in(folder).map_err(Failure::of)?;
         Ok(Place {
             url: private.url("postgres"),
             in_words: format!("{} (a private PostgreSQL)", private.data_dir().display()),
@@ -196,20 +180,22 @@ impl Serve {
     }
 
     #[cfg(not(all(unix, feature = "private-server")))]
-    fn place(&self) -> Result<Place, Failure> {
-        self.named().ok_or_else(|| UNNAMED.into())
+    fn place(&self, database: &Database) -> Result<Place, Failure> {
+        named(database)?.ok_or_else(|| Failure::usage(UNNAMED))
     }
+}
 
-    fn named(&self) -> Option<Place> {
-        let url = self.database.url()?;
-        let schema = &self.database.schema;
-        Some(Place {
-            in_words: format!("{}, schema {schema}", without_secrets(&url)),
-            url,
-            #[cfg(all(unix, feature = "private-server"))]
-            private: None,
-        })
-    }
+fn named(database: &Database) -> Result<Option<Place>, Failure> {
+    let Some(url) = database.url()? else {
+        return Ok(None);
+    };
+    let schema = &database.schema;
+    Ok(Some(Place {
+        in_words: format!("{}, schema {schema}", without_secrets(&url)),
+        url,
+        #[cfg(all(unix, feature = "private-server"))]
+        private: None,
+    }))
 }
 
 /// What people may read of a URL: neither the password nor the parameters, which may have one too.

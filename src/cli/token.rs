@@ -1,8 +1,8 @@
-use std::io::Write;
+use std::io::Write as _;
 
 use clap::Args;
 
-use super::Failure;
+use super::{Exit, Failure, Output};
 use crate::server::{Role, TokenList};
 
 /// Makes a token for a token list
@@ -18,10 +18,10 @@ pub(super) struct Token {
 }
 
 impl Token {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let (token, line) = TokenList::new_token(&self.name, self.role)?;
-        writeln!(std::io::stdout(), "{line}")?;
+    pub(super) fn run(self, output: &mut Output) -> Result<Exit, Failure> {
+        let (token, line) = TokenList::new_token(&self.name, self.role).map_err(Failure::of)?;
+        output.line(&line)?;
         writeln!(std::io::stderr(), "{}", token.reveal())?;
-        Ok(())
+        Ok(Exit::Success)
     }
 }

@@ -1,6 +1,8 @@
+use serde::Serialize;
+
 /// What became of the rows of an old table of m3-mutex. See
 /// [`Mutexes::adopt_m3_mutex`](crate::Mutexes::adopt_m3_mutex).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct M3MutexImport {
     /// Each row of the table, those captured last first.
@@ -22,7 +24,7 @@ impl M3MutexImport {
 }
 
 /// A row of an old table of m3-mutex, as it was found: a mutex may have had no name at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct M3MutexRow {
     /// Its number in that table.
@@ -40,7 +42,8 @@ pub struct M3MutexRow {
 }
 
 /// What became of a row of an old table of m3-mutex.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum M3MutexOutcome {
     /// What it held is a hold now, of the same owner, under the same rule, with as much time left.

@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::IsolationLevel;
 
 use super::{
-    MigrationReport, Repository, SchemaName, SchemaStatus,
+    MigrationReport, MigrationStep, Repository, SchemaName, SchemaStatus,
     dedicated::Way,
+    diagnose::Examination,
     in_words::InWords,
     migrate,
     operation::*,
@@ -31,8 +32,8 @@ use crate::{
     },
     background::Background,
     domain::{
-        Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery,
-        MutexState, Page, Released, Waiter, WaiterQuery,
+        Captured, Diagnosis, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner,
+        MutexQuery, MutexState, Page, Released, Waiter, WaiterQuery,
     },
 };
 
@@ -163,12 +164,25 @@ impl PostgresBackend {
         }
     }
 
-    /// Brings the schema up to date.
-    pub(crate) async fn migrate(&self) -> Result<MigrationReport, Error> {
+    /// Brings the schema up to date, as a program does that knows these migrations.
+    pub(crate) async fn migrate(
+        &self,
+        runner: &refinery::Runner,
+        tell: &mut (dyn FnMut(MigrationStep) + Send),
+    ) -> Result<MigrationReport, Error> {
         let mut connection = self.borrow(self.settings.call_timeout).await?;
-        let report = migrate::migrate(&mut connection, &self.repository).await?;
+        let report = migrate::migrate(&mut connection, &self.repository, runner, tell).await?;
         give_back(connection);
         Ok(report)
+    }
+
+    /// Says what migrating would do, as a script.
+    pub(crate) async fn migration_script(&self) -> Result<String, Error> {
+        let mut connection = self.borrow(self.settings.call_timeout).await?;
+        let schema = self.repository.schema();
+        let script = migrate::migration_script(Some(&mut connection), schema).await?;
+        give_back(connection);
+        Ok(script)
     }
 
     /// Says what migrating would do.
@@ -186,6 +200,17 @@ impl PostgresBackend {
                 source: elapsed.into(),
             })
         })
+    }
+
+    /// Looks at what has to be right around the locks.
+    pub(crate) async fn diagnose(&self) -> Result<Diagnosis, Error> {
+        let examination = Examination {
+            repository: &self.repository,
+            way: Way::AsThePool(self.pool.clone()),
+            direct: self.waiting.way(),
+            limit: self.settings.call_timeout,
+        };
+        examination.diagnosis().await
     }
 
     /// Runs the application's migrations. Their connection is closed afterwards: nobody knows what

@@ -5,6 +5,9 @@ mod call;
 mod connect;
 mod connection_string;
 mod dedicated;
+mod diagnose;
+#[cfg(feature = "cli")]
+mod environment;
 mod history;
 mod in_words;
 mod lines;
@@ -12,6 +15,7 @@ mod m3_mutex;
 mod migrate;
 mod operation;
 mod own_session;
+mod pooler;
 mod repository;
 mod row;
 mod schema_name;
@@ -31,4 +35,9 @@ pub use transaction::TransactionBackend;
 
 pub(crate) use deadpool_postgres::Pool;
 pub(crate) use dedicated::Way;
+#[cfg(feature = "cli")]
+pub(crate) use environment::connection_string;
+#[cfg(feature = "cli")]
+pub(crate) use migrate::migration_script;
+pub(crate) use migrate::{MigrationStep, migrations_up_to};
 pub(crate) use tokio_postgres::Transaction;

@@ -1,13 +1,10 @@
 //! The one table of what each error of the library is over HTTP.
 
-use super::{
-    hold::Hold,
-    problem::{
-        BUSY, FAULT, INVALID, LOST, NONE_AVAILABLE, NOT_READY, OUTCOME_UNKNOWN, Problem,
-        UNAVAILABLE, UNKNOWN_SESSION, WAIT_CIRCLE, WAITED_IN_VAIN,
-    },
+use super::problem::{
+    BUSY, FAULT, INVALID, LOST, NONE_AVAILABLE, NOT_READY, OUTCOME_UNKNOWN, Problem, UNAVAILABLE,
+    UNKNOWN_SESSION, WAIT_CIRCLE, WAITED_IN_VAIN,
 };
-use crate::domain::Error;
+use crate::{domain::Error, json::Hold};
 
 /// What clients read of a failure of the database's: the rest is in the server's log.
 const DATABASE: &str = "the database could not do it; the server's log says why";

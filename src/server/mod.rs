@@ -26,7 +26,6 @@ mod errands;
 mod failure;
 mod foreign_page;
 mod health;
-mod hold;
 mod listener;
 mod locker;
 mod openapi;

@@ -8,7 +8,7 @@ use std::{
 
 /// The layers, lowest first. A file imports from its own layer and from those named with it, from
 /// no other.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("background", &[]),
     ("observe", &["domain"]),
@@ -57,21 +57,34 @@ const LAYERS: [(&str, &[&str]); 17] = [
         &["domain", "backend", "guard", "mutexes", "observe", "random"],
     ),
     ("private_server", &[]),
+    ("json", &["domain"]),
     (
         "server",
         &[
             "domain",
             "backend",
             "current_owner",
+            "json",
             "mutexes",
             "pool",
             "random",
         ],
     ),
-    // It reaches into postgres for one thing: the name of a schema.
+    // It reaches into postgres for two things: the name of a schema, and what the environment says of
+    // the database.
     (
         "cli",
-        &["domain", "mutexes", "postgres", "private_server", "server"],
+        &[
+            "domain",
+            "guard",
+            "json",
+            "mutexes",
+            "pool",
+            "postgres",
+            "private_server",
+            "random",
+            "server",
+        ],
     ),
     ("main", &["cli"]),
 ];

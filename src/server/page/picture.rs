@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::{
     domain::{Mutex, MutexQuery, Result, Waiter, WaiterQuery},
+    json::{Hold, InLine},
     mutexes::Mutexes,
-    server::{hold::Hold, v1::waiters::InLine},
 };
 
 /// Most characters of a status text that are shown: a text may have 64 KiB, and a picture is kept

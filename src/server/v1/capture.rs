@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{
     domain::{CaptureOutcome, Captured, Error, MutexId, MutexOwner},
+    json::Hold,
     mutexes::Mutexes,
     server::{
         admission::Place,
         app::SharedApp,
         body::{self, Json},
-        hold::Hold,
         listener::Peer,
         openapi::ProblemDetails,
         parcel::Undelivered,

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use super::{answer, cursor::Cursor};
 use crate::{
     domain::MutexQuery,
+    json::Hold,
     server::{
         app::{App, SharedApp},
-        hold::Hold,
         openapi::ProblemDetails,
         parameters::{Parameters, invalid},
         problem::Problem,

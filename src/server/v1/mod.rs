@@ -18,7 +18,8 @@ mod wish;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{body, hold::Hold, problem::Problem};
+use super::{body, problem::Problem};
+use crate::json::Hold;
 
 /// An answer in JSON.
 fn answer(answer: &impl Serialize) -> Result<axum::response::Response, Problem> {

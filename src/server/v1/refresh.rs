@@ -5,9 +5,9 @@ use utoipa::ToSchema;
 use super::{answer, asker::Asker, name::Name};
 use crate::{
     domain::FencingToken,
+    json::Hold,
     server::{
-        app::SharedApp, body::Json, hold::Hold, openapi::ProblemDetails, principal::Principal,
-        problem::Problem,
+        app::SharedApp, body::Json, openapi::ProblemDetails, principal::Principal, problem::Problem,
     },
 };
 

@@ -8,9 +8,10 @@ use utoipa::ToSchema;
 use super::{answer, name::Name};
 use crate::{
     domain::{MutexOwner, MutexQuery},
+    json::Hold,
     server::{
-        app::SharedApp, hold::Hold, openapi::ProblemDetails, parameters::Parameters,
-        problem::Problem, secret::Secret,
+        app::SharedApp, openapi::ProblemDetails, parameters::Parameters, problem::Problem,
+        secret::Secret,
     },
 };
 

@@ -2,17 +2,14 @@ use axum::{
     extract::{RawQuery, State},
     response::Response,
 };
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{answer, cursor::Cursor, list};
 use crate::{
-    domain::{MutexId, Waiter, WaiterQuery},
-    server::{
-        app::SharedApp, hold::Owner, openapi::ProblemDetails, parameters::Parameters,
-        problem::Problem,
-    },
+    domain::{MutexId, WaiterQuery},
+    json::InLine,
+    server::{app::SharedApp, openapi::ProblemDetails, parameters::Parameters, problem::Problem},
 };
 
 /// Who waits, ordered by mutex and place in line.
@@ -21,50 +18,6 @@ pub(in crate::server) struct Waiters {
     waiters: Vec<InLine>,
     /// For the parameter `after`: where the next page begins; null at the end.
     next: Option<String>,
-}
-
-/// Someone's place in a line.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::server) struct InLine {
-    group: String,
-    mode: String,
-    id: String,
-    /// 1 is the first.
-    place: u64,
-    /// `exclusive` or `shared`.
-    access: &'static str,
-    permits: Option<u32>,
-    owner: Owner,
-    queued_since: DateTime<Utc>,
-    ticket: i64,
-    /// The session of who is directly before it: the waiter ahead, or a holder.
-    behind_session: Option<String>,
-    behind_name: Option<String>,
-    lock_parents: bool,
-    lock_children: bool,
-}
-
-impl From<&Waiter> for InLine {
-    fn from(waiter: &Waiter) -> Self {
-        Self {
-            group: waiter.id.group().to_owned(),
-            mode: waiter.id.mode().to_owned(),
-            id: waiter.id.id().to_owned(),
-            place: waiter.place,
-            access: match waiter.access.is_shared() {
-                true => "shared",
-                false => "exclusive",
-            },
-            permits: waiter.access.permits(),
-            owner: Owner::from(&waiter.owner),
-            queued_since: waiter.queued_since,
-            ticket: waiter.ticket,
-            behind_session: waiter.behind_session.clone(),
-            behind_name: waiter.behind_name.clone(),
-            lock_parents: waiter.reach.parents,
-            lock_children: waiter.reach.children,
-        }
-    }
 }
 
 /// Lists those who wait in line.

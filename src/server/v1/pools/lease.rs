@@ -15,13 +15,13 @@ use super::{
 };
 use crate::{
     domain::{FencingToken, Mutex, MutexOwner, MutexQuery, Released, SessionFilter},
+    json::Hold,
     mutexes::Mutexes,
     pool::{LEASES, LeaseRequest},
     server::{
         admission::Place,
         app::{App, SharedApp},
         body::{self, Json},
-        hold::Hold,
         listener::Peer,
         openapi::ProblemDetails,
         parameters::invalid,

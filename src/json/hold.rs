@@ -1,14 +1,12 @@
-//! A hold and its parts, as they are shown.
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::domain::{Mutex, MutexOwner};
 
 /// A hold: who holds what, since when, until when. All times are the database's.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Hold {
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub(crate) struct Hold {
     /// The application or area; for a path of a tree, the tree's name.
     group: String,
     /// The type of the object that is locked; `tree` for a path of a tree.
@@ -40,8 +38,9 @@ pub(super) struct Hold {
 }
 
 /// Who holds, or waits.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Owner {
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub(crate) struct Owner {
     /// The identity that the database knows. Holds captured over HTTP have one that nobody can
     /// use who has not captured them.
     session: String,
@@ -53,8 +52,9 @@ pub(super) struct Owner {
 }
 
 /// The rule that ends a hold by itself, as the two texts of the table.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Rule {
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub(crate) struct Rule {
     /// Empty (never), `timeout`, `deadline`, `connection`, or a custom rule's code.
     rule: String,
     /// The rule's setting: of a timeout, the seconds.
@@ -63,7 +63,8 @@ pub(super) struct Rule {
 
 impl Hold {
     /// With no more of the status text than so many characters.
-    pub(super) fn with_short_status(mut self, most: usize) -> Self {
+    #[cfg(feature = "server")]
+    pub(crate) fn with_short_status(mut self, most: usize) -> Self {
         if let Some(status) = &mut self.status_data
             && let Some((end, _)) = status.char_indices().nth(most)
         {

@@ -1,0 +1,84 @@
+//! Who holds, where the program captures.
+
+use clap::Args;
+
+use super::{Failure, printable::printable};
+use crate::{domain::MutexOwner, random};
+
+/// The owner that a command speaks for.
+#[derive(Debug, Args)]
+pub(super) struct Holder {
+    /// The owner session: whoever knows it can refresh and release what it holds
+    #[arg(
+        long,
+        value_name = "SESSION",
+        env = "PGMUTEX_OWNER_SESSION",
+        hide_env_values = true
+    )]
+    session: Option<String>,
+
+    /// The owner's name, for people [default: the login]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// The owner's user id
+    #[arg(long, value_name = "ID", default_value = "")]
+    user_id: String,
+}
+
+impl Holder {
+    /// The owner; one that nobody else is, if no session was said.
+    pub(super) fn owner(&self) -> Result<MutexOwner, Failure> {
+        let session = match &self.session {
+            Some(session) => session.clone(),
+            None => {
+                let number = u64::from_ne_bytes(random::bytes());
+                let (login, host) = (login(), host());
+                printable(&format!("{login}@{host}/{number:016x}"))
+            }
+        };
+        self.owner_of(session)
+    }
+
+    /// The owner of a hold that is there already, which must have been said.
+    pub(super) fn known_owner(&self) -> Result<MutexOwner, Failure> {
+        let session = self.session.clone().ok_or_else(|| {
+            Failure::usage("say whose hold is meant: with --session, or with PGMUTEX_OWNER_SESSION; `pgmutex capture` prints it")
+        })?;
+        self.owner_of(session)
+    }
+
+    fn owner_of(&self, session: String) -> Result<MutexOwner, Failure> {
+        let login = login();
+        let name = self.name.clone().unwrap_or_else(|| login.clone());
+        let owner = MutexOwner::new(session)?
+            .with_login(login)?
+            .with_name(name)?
+            .with_host(host())?
+            .with_user_id(self.user_id.clone())?;
+        Ok(owner)
+    }
+}
+
+/// Who runs the program, as far as the environment says.
+fn login() -> String {
+    let named = ["LOGNAME", "USER", "USERNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|login| !login.is_empty()));
+    #[cfg(unix)]
+    let named = named.or_else(|| {
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok()??;
+        Some(user.name)
+    });
+    named.unwrap_or_default()
+}
+
+fn host() -> String {
+    #[cfg(unix)]
+    let host = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
+    #[cfg(not(unix))]
+    let host = std::env::var("COMPUTERNAME").ok();
+    host.unwrap_or_default()
+}
