@@ -26,7 +26,10 @@ begin
             'audit_only_grows', 'make_audit_partition', 'audit_partitions', 'keep_audit', 'write_audit', 'audit_is_on', 'enable_audit',
             'disable_audit',
             'role_objects', 'hand_over', 'may_become', 'check_granting', 'grant_objects', 'revoke_objects', 'grant_role', 'revoke_role',
-            'complete_grants')
+            'complete_grants',
+            'm3_mutex_config', 'm3_mutex_token_read', 'm3_mutex_write_begins', 'm3_mutex_write_ends', 'm3_mutex_insert', 'm3_mutex_update',
+            'm3_mutex_delete', 'm3_mutex_relation', 'is_m3_mutex_view', 'install_m3_mutex', 'uninstall_m3_mutex', 'import_m3_mutex',
+            'adopt_m3_mutex', 'doctor')
     loop
         execute format('revoke all on function %s from public', routine);
         -- What no role was given is its owner's.

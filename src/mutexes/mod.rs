@@ -8,6 +8,7 @@ mod capture_all;
 mod diagnose;
 mod each;
 mod in_transaction;
+mod m3_mutex;
 mod refresh;
 mod release;
 mod roles;

@@ -138,6 +138,11 @@ impl PostgresBackend {
         &self.waiting
     }
 
+    /// Longest that a call may take.
+    pub(super) fn call_timeout(&self) -> Duration {
+        self.settings.call_timeout
+    }
+
     /// The functions that the backend calls.
     pub fn repository(&self) -> &Repository {
         &self.repository
@@ -146,7 +151,7 @@ impl PostgresBackend {
     /// Borrows a connection from the pool. It goes back only by [`give_back`]; dropped in any other
     /// way (an error of the connection, a cancelled future) it may be in the middle of a reply or a
     /// transaction, and is closed.
-    async fn borrow(&self, limit: Duration) -> Result<Loan, Error> {
+    pub(super) async fn borrow(&self, limit: Duration) -> Result<Loan, Error> {
         match timeout(limit, self.pool.get()).await {
             Ok(Ok(connection)) => Ok(scopeguard::guard(connection, close)),
             Ok(Err(PoolError::Backend(error))) => Err(not_connected(error)),
@@ -359,13 +364,13 @@ impl PostgresBackend {
 }
 
 /// A pooled connection on loan.
-type Loan = ScopeGuard<Object, fn(Object)>;
+pub(super) type Loan = ScopeGuard<Object, fn(Object)>;
 
 fn close(connection: Object) {
     drop(Object::take(connection));
 }
 
-fn give_back(loan: Loan) {
+pub(super) fn give_back(loan: Loan) {
     drop(ScopeGuard::into_inner(loan));
 }
 

@@ -23,6 +23,7 @@ mod isolation;
 mod keep;
 mod layers;
 mod listing;
+mod m3_mutex;
 mod migrations;
 mod owners;
 mod pools;

@@ -206,7 +206,7 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
     // These decide nothing.
     assert_eq!(
         session.ask(&list("provolatile <> 'v'")).await,
-        "check_text end_of_path is_path locks_of mutex_key paths_above pool_line rule_ends_at takes_turns"
+        "check_text end_of_path is_path locks_of m3_mutex_config mutex_key paths_above pool_line rule_ends_at takes_turns"
     );
     // A type named in a declaration is looked up when a session first calls the function, by the path of then: a caller could
     // put a domain of its own there. These declare nothing but built-in types.

@@ -1,5 +1,6 @@
 mod audit;
 mod diagnose;
+mod m3_mutex;
 mod one;
 mod pool;
 mod roles;
