@@ -9,6 +9,7 @@ mod exit;
 mod holder;
 mod interrupt;
 mod log;
+mod m3_compat;
 mod metrics_file;
 mod migrate;
 mod mutex_name;

@@ -1,11 +1,13 @@
 //! What a mutex is: names, owners, holds, rules and errors. Pure values, no input or output.
 
 mod access;
+mod audit;
 mod auto_release;
 mod diagnosis;
 mod error;
 mod fencing_token;
 mod limits;
+mod m3_mutex;
 mod mutex;
 mod mutex_id;
 mod mutex_owner;
@@ -15,16 +17,19 @@ mod outcome;
 mod path;
 mod pooled_session;
 mod reach;
+mod role;
 mod session_filter;
 mod waiter;
 mod wish;
 
 pub use access::Access;
+pub use audit::{AuditEvent, AuditKept, AuditQuery, AuditedDeed};
 pub use auto_release::{AutoRelease, AutoReleaseRule};
 pub use diagnosis::{Diagnosis, Finding, Verdict};
 pub use error::{Error, Result};
 pub use fencing_token::FencingToken;
-pub(crate) use limits::check_status_data;
+pub(crate) use limits::{check_reason, check_status_data};
+pub use m3_mutex::{M3MutexImport, M3MutexOutcome, M3MutexRow};
 pub use mutex::{Mutex, MutexState};
 pub use mutex_id::MutexId;
 pub use mutex_owner::MutexOwner;
@@ -35,6 +40,7 @@ pub(crate) use path::{is_above, is_path, join as join_path, locks_of, split as s
 pub(crate) use pooled_session::check_json;
 pub use pooled_session::{Period, PoolIndex, PoolStatistics, PooledSession};
 pub use reach::Reach;
+pub use role::{GrantedRole, Role};
 pub use session_filter::SessionFilter;
 pub use waiter::{Waiter, WaiterQuery};
 pub use wish::Wish;

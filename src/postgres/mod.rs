@@ -1,5 +1,6 @@
 //! Mutexes kept in PostgreSQL. The only place that speaks to the server.
 
+mod audit;
 mod backend;
 mod call;
 mod connect;
@@ -11,6 +12,7 @@ mod environment;
 mod history;
 mod in_words;
 mod lines;
+mod m3_mutex;
 mod migrate;
 mod operation;
 mod own_session;

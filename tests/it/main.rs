@@ -5,6 +5,7 @@
 
 mod support;
 
+mod audit;
 mod bad_input;
 mod conformance;
 mod connection_rule;
@@ -22,16 +23,19 @@ mod isolation;
 mod keep;
 mod layers;
 mod listing;
+mod m3_mutex;
 mod migrations;
 mod owners;
 mod pools;
 mod private_server;
+mod roles;
 mod schema;
 mod semaphore_service;
 mod several;
 mod shared_access;
 mod sql_api;
 mod statistics;
+mod tap;
 mod tls_missing;
 mod tokens;
 mod transactions;

@@ -1,8 +1,10 @@
 //! The verbs as values, so that one place can decide how to run any of them: on a pooled client, in
 //! a transaction begun for it or in the caller's, once or again.
 
+mod audit;
 mod one;
 mod pool;
+mod roles;
 mod several;
 mod statistics;
 mod waiting;
@@ -11,8 +13,10 @@ use std::future::Future;
 
 use tokio_postgres::GenericClient;
 
+pub(super) use audit::*;
 pub(super) use one::*;
 pub(super) use pool::*;
+pub(super) use roles::*;
 pub(super) use several::*;
 pub(super) use statistics::*;
 pub(super) use waiting::*;

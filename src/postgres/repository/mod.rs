@@ -1,6 +1,9 @@
+mod audit;
 mod diagnose;
+mod m3_mutex;
 mod one;
 mod pool;
+mod roles;
 mod several;
 mod statistics;
 mod waiting;
@@ -57,6 +60,10 @@ struct Statements {
     pool_checkout: String,
     statistics: String,
     doctor: String,
+    enable_audit: String,
+    disable_audit: String,
+    keep_audit: String,
+    audit: String,
 }
 
 impl Repository {
@@ -115,6 +122,12 @@ impl Repository {
             doctor: format!("select subject, verdict, found, advice from {in_schema}.doctor()"),
             pool_checkout: Self::checkout_statement(&in_schema.to_string()),
             statistics: format!("select {STATISTICS_COLUMNS} from {in_schema}.statistics()"),
+            enable_audit: format!("select {in_schema}.enable_audit()"),
+            disable_audit: format!("select {in_schema}.disable_audit()"),
+            keep_audit: format!(
+                "select made, moved, dropped from {in_schema}.keep_audit(make_interval(secs => $1))"
+            ),
+            audit: Self::audit_statement(&in_schema),
             schema,
         };
         Self {
