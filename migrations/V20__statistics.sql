@@ -61,7 +61,5 @@ comment on function statistics(integer) is
     'How all mutexes together stand, for monitoring. It looks at no more than most_counted holds, places in line and sessions of pools: beyond that '
     'the number of holds is the planner''s estimate, and the rest is about those looked at.';
 
-revoke all on function statistics(integer) from public;
-revoke all on type mutex_statistics from public;
 insert into object_role (kind, name, role)
 values ('function', 'statistics', 'application'), ('type', 'mutex_statistics', 'application');

@@ -22,7 +22,7 @@ begin
             'pool_block', 'activate_session', 'pool_inactive', 'pool_activate', 'pool_add', 'change_session', 'pool_update', 'pool_delete',
             'pool_get', 'pool_find', 'pool_count', 'pool_count_active', 'session_that_fits', 'pool_find_one_and_update', 'pool_delete_one',
             'pool_create_index', 'pool_list_indexes', 'pool_drop_index', 'pool_statistics',
-            'doctor',
+            'doctor', 'statistics',
             'audit_only_grows', 'make_audit_partition', 'audit_partitions', 'keep_audit', 'write_audit', 'audit_is_on', 'enable_audit',
             'disable_audit',
             'role_objects', 'hand_over', 'may_become', 'check_granting', 'grant_objects', 'revoke_objects', 'grant_role', 'revoke_role',
