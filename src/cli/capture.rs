@@ -84,7 +84,7 @@ impl Capture {
                 Ok(Exit::Success)
             }
             Err(error) => {
-                spoken::busy(output, &error)?;
+                spoken::refusal(output, &error)?;
                 let failure = Failure::from(error);
                 Err(match self.conflict_exit_code {
                     Some(code) if failure.exit == Exit::Busy => {

@@ -3,27 +3,37 @@
 //! A command is a file of its own: its arguments, and what it does with them through `Mutexes`.
 
 mod capture;
+mod completions;
 mod database;
 mod duration;
 mod exit;
+mod force_release;
 mod holder;
 mod interrupt;
+mod list;
 mod log;
+mod manual;
 mod migrate;
 mod mutex_name;
 mod output;
+mod pool;
 mod printable;
+mod question;
+mod refresh;
 mod release;
 #[cfg(feature = "server")]
 mod serve;
+mod show;
 mod spoken;
+mod sweep;
 #[cfg(feature = "server")]
 mod token;
+mod wait;
 mod wanted;
 
 use std::{future::Future, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use exit::{Exit, Failure};
 use output::Output;
@@ -47,13 +57,24 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    List(list::List),
+    Show(show::Show),
     Capture(capture::Capture),
+    Refresh(refresh::Refresh),
     Release(release::Release),
+    ForceRelease(force_release::ForceRelease),
+    Wait(wait::Wait),
+    Sweep(sweep::Sweep),
+    #[command(subcommand)]
+    Pool(pool::Pool),
     Migrate(migrate::Migrate),
     #[cfg(feature = "server")]
     Serve(Box<serve::Serve>),
     #[cfg(feature = "server")]
     Token(token::Token),
+    Completions(completions::Completions),
+    #[command(name = "man")]
+    Manual(manual::Manual),
 }
 
 const AFTER_HELP: &str = "\
@@ -107,13 +128,22 @@ impl Program {
         let mut output = format.output();
         log.begin(command.usual_log())?;
         match command {
+            Command::List(list) => block_on(list.run(&database, &mut output)),
+            Command::Show(show) => block_on(show.run(&database, &mut output)),
             Command::Capture(capture) => block_on(capture.run(&database, &mut output)),
+            Command::Refresh(refresh) => block_on(refresh.run(&database, &mut output)),
             Command::Release(release) => block_on(release.run(&database, &mut output)),
+            Command::ForceRelease(force) => block_on(force.run(&database, &mut output)),
+            Command::Wait(wait) => block_on(wait.run(&database, &mut output)),
+            Command::Sweep(sweep) => block_on(sweep.run(&database, &mut output)),
+            Command::Pool(pool) => block_on(pool.run(&database, &mut output)),
             Command::Migrate(migrate) => block_on(migrate.run(&database, &mut output)),
             #[cfg(feature = "server")]
             Command::Serve(serve) => serve.run(&database, &mut output),
             #[cfg(feature = "server")]
             Command::Token(token) => token.run(&mut output),
+            Command::Completions(completions) => completions.run(Self::command(), &mut output),
+            Command::Manual(manual) => manual.run(Self::command(), &mut output),
         }
     }
 }

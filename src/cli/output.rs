@@ -31,6 +31,7 @@ enum Colours {
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) is_json: bool,
+    is_terminal: bool,
     has_colours: bool,
     /// How many columns there are; `None`: as many as it takes.
     width: Option<usize>,
@@ -68,6 +69,7 @@ impl Format {
         let width = is_terminal.then(|| named.or_else(found)).flatten();
         Output {
             is_json: self.json,
+            is_terminal,
             has_colours,
             width: width.filter(|columns| *columns > 0).map(usize::from),
         }
@@ -79,6 +81,22 @@ impl Output {
     pub(super) fn line(&mut self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{text}")?;
+        Ok(stdout.flush()?)
+    }
+
+    /// Many lines at once.
+    pub(super) fn lines(&mut self, lines: &[String]) -> Result<(), Failure> {
+        let mut stdout = io::BufWriter::new(io::stdout().lock());
+        for line in lines {
+            writeln!(stdout, "{line}")?;
+        }
+        Ok(stdout.flush()?)
+    }
+
+    /// A text as it is, such as a script.
+    pub(super) fn verbatim(&mut self, text: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text)?;
         Ok(stdout.flush()?)
     }
 
@@ -98,19 +116,76 @@ impl Output {
         Ok(())
     }
 
-    /// A table that fits the terminal: the longest cells are cut where there is no room, and where
-    /// there is hardly any, each row becomes lines of their own.
-    pub(super) fn table(&mut self, header: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
-        let text = laid_out(header, rows, self.width);
-        let mut lines = text.into_iter();
-        if let Some(first) = lines.next() {
-            let first = self.look(Look::Strong, &first);
-            self.line(&first)?;
+    /// The next rows of a table, with its header before the first.
+    pub(super) fn rows(&mut self, table: &mut Table, rows: &[Vec<String>]) -> Result<(), Failure> {
+        let lines = self.laid_out(table, rows);
+        self.lines(&lines)
+    }
+
+    /// The lines of the next rows of a table, with its header before the first.
+    pub(super) fn laid_out(&self, table: &mut Table, rows: &[Vec<String>]) -> Vec<String> {
+        let mut lines = table.laid_out(rows, self.width);
+        if let Some(header) = lines.header {
+            lines.rows.insert(0, self.look(Look::Strong, &header));
         }
+        lines.rows
+    }
+
+    /// A line that is cut where the terminal ends.
+    pub(super) fn fitting(&self, text: &str) -> String {
+        match self.width {
+            Some(width) => shortened(text, width),
+            None => text.to_owned(),
+        }
+    }
+
+    /// Below what is there already; at a terminal instead of it, as much as there is room for.
+    pub(super) fn screen(&mut self, mut lines: Vec<String>) -> Result<(), Failure> {
+        if !self.is_terminal {
+            lines.push(String::new());
+            return self.lines(&lines);
+        }
+        let height = ratatui::crossterm::terminal::size().map_or(24, |(_, rows)| usize::from(rows));
+        let room = height.saturating_sub(1).max(1);
+        if lines.len() > room {
+            let hidden = lines.len() - room + 1;
+            lines.truncate(room - 1);
+            lines.push(self.fitting(&format!("… {hidden} more lines")));
+        }
+        // From the top; each line up to its end, and then all that is below.
+        let mut text = "\u{1b}[H".to_owned();
         for line in lines {
-            self.line(&line)?;
+            text.push_str(&line);
+            text.push_str("\u{1b}[K\n");
+        }
+        text.push_str("\u{1b}[J");
+        self.verbatim(text.as_bytes())
+    }
+
+    /// That nobody reads any more is found out by writing; whoever has nothing to write asks.
+    pub(super) fn check_reader(&self) -> Result<(), Failure> {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsFd as _;
+
+            use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+            let stdout = io::stdout();
+            let mut asked = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+            if poll(&mut asked, PollTimeout::ZERO).is_ok()
+                && asked[0]
+                    .revents()
+                    .is_some_and(|found| found.contains(PollFlags::POLLERR))
+            {
+                return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+            }
         }
         Ok(())
+    }
+
+    /// Whether a person looks at it while it is printed.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.is_terminal
     }
 
     pub(super) fn look(&self, look: Look, text: &str) -> String {
@@ -134,51 +209,83 @@ const GAP: usize = 2;
 /// No column is made narrower than this.
 const NARROWEST: usize = 8;
 
-fn laid_out(header: &[&str], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
-    let mut widths: Vec<usize> = header.iter().map(|name| name.width()).collect();
-    for row in rows {
-        for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = cell.width().max(*widest);
-        }
-    }
-    if let Some(width) = width {
-        let room = width.saturating_sub(GAP * widths.len().saturating_sub(1));
-        if NARROWEST * widths.len() > room {
-            return records(header, rows, width);
-        }
-        while widths.iter().sum::<usize>() > room {
-            let Some(widest) = widths.iter_mut().max_by_key(|widest| **widest) else {
-                break;
-            };
-            *widest -= 1;
-        }
-    }
-    let header: Vec<String> = header.iter().map(|name| (*name).to_owned()).collect();
-    let line = |cells: &Vec<String>| {
-        let mut line = String::new();
-        for (cell, widest) in cells.iter().zip(&widths) {
-            let cell = shortened(cell, *widest);
-            line.push_str(&cell);
-            line.extend(std::iter::repeat_n(' ', widest - cell.width() + GAP));
-        }
-        line.trim_end().to_owned()
-    };
-    std::iter::once(&header).chain(rows).map(line).collect()
+/// A table that fits the terminal: the longest cells are cut where there is no room, and where there
+/// is hardly any, each row becomes lines of its own. It can be laid out piece by piece: a column never
+/// gets narrower.
+#[derive(Debug)]
+pub(super) struct Table {
+    header: Vec<String>,
+    widths: Vec<usize>,
+    is_begun: bool,
 }
 
-fn records(header: &[&str], rows: &[Vec<String>], width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    for row in rows {
-        for (name, cell) in header.iter().zip(row) {
-            let cell = cell.as_str();
-            if !cell.is_empty() {
-                lines.push(shortened(&format!("{name}: {cell}"), width));
+struct Lines {
+    header: Option<String>,
+    rows: Vec<String>,
+}
+
+impl Table {
+    pub(super) fn new(header: &[&str]) -> Self {
+        Self {
+            header: header.iter().map(|name| (*name).to_owned()).collect(),
+            widths: header.iter().map(|name| name.width()).collect(),
+            is_begun: false,
+        }
+    }
+
+    fn laid_out(&mut self, rows: &[Vec<String>], width: Option<usize>) -> Lines {
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        for row in rows {
+            for (widest, cell) in self.widths.iter_mut().zip(row) {
+                *widest = cell.width().max(*widest);
             }
         }
-        lines.push(String::new());
+        let mut widths = self.widths.clone();
+        if let Some(width) = width {
+            let room = width.saturating_sub(GAP * widths.len().saturating_sub(1));
+            let narrowest: usize = widths.iter().map(|widest| NARROWEST.min(*widest)).sum();
+            if narrowest > room {
+                return self.records(rows, width, is_first);
+            }
+            while widths.iter().sum::<usize>() > room {
+                let Some(widest) = widths.iter_mut().max_by_key(|widest| **widest) else {
+                    break;
+                };
+                *widest -= 1;
+            }
+        }
+        let line = |cells: &Vec<String>| {
+            let mut line = String::new();
+            for (cell, widest) in cells.iter().zip(&widths) {
+                let cell = shortened(cell, *widest);
+                line.push_str(&cell);
+                line.extend(std::iter::repeat_n(' ', widest - cell.width() + GAP));
+            }
+            line.trim_end().to_owned()
+        };
+        Lines {
+            header: is_first.then(|| line(&self.header)),
+            rows: rows.iter().map(line).collect(),
+        }
     }
-    lines.pop();
-    lines
+
+    fn records(&self, rows: &[Vec<String>], width: usize, is_first: bool) -> Lines {
+        let mut lines = Vec::new();
+        for row in rows {
+            if !is_first || !lines.is_empty() {
+                lines.push(String::new());
+            }
+            for (name, cell) in self.header.iter().zip(row) {
+                if !cell.is_empty() {
+                    lines.push(shortened(&format!("{name}: {cell}"), width));
+                }
+            }
+        }
+        Lines {
+            header: None,
+            rows: lines,
+        }
+    }
 }
 
 /// A text of at most so many columns.
@@ -217,7 +324,8 @@ mod tests {
                 String::new(),
             ],
         ];
-        laid_out(&["MUTEX", "HOLDER", "LEFT"], &rows, width)
+        let lines = Table::new(&["MUTEX", "HOLDER", "LEFT"]).laid_out(&rows, width);
+        lines.header.into_iter().chain(lines.rows).collect()
     }
 
     #[test]
@@ -238,6 +346,23 @@ mod tests {
             assert!(lines.iter().any(|line| line.contains("Ada")), "{lines:#?}");
         }
         assert_eq!(table(Some(40))[2], "orders/edit/a-very-long…  東京");
-        assert_eq!(table(Some(24))[1], "HOLDER: Ada");
+        assert_eq!(table(Some(20))[1], "HOLDER: Ada");
+    }
+
+    #[test]
+    fn a_table_can_be_printed_piece_by_piece() {
+        let mut table = Table::new(&["MUTEX", "LEFT"]);
+        let rows = |names: &[&str]| -> Vec<Vec<String>> {
+            let row = |name: &&str| vec![(*name).to_owned(), "1s".to_owned()];
+            names.iter().map(row).collect()
+        };
+        let first = table.laid_out(&rows(&["deploy/prod/1"]), None);
+        let second = table.laid_out(&rows(&["//x"]), None);
+        assert_eq!(first.header.unwrap(), "MUTEX          LEFT");
+        assert_eq!(second.header, None);
+        assert_eq!(second.rows, ["//x            1s"]);
+        let narrow = Some(6);
+        let first = Table::new(&["A", "B"]).laid_out(&rows(&["a"]), narrow);
+        assert_eq!(first.rows, ["a  1s"]);
     }
 }

@@ -43,7 +43,7 @@ impl Release {
             Ok(Released::Released(mutex)) => spoken::answer(output, "released", &mutex)?,
             Ok(Released::NotHeld) => spoken::no_hold(output, "not_held", &self.mutex.to_string())?,
             Err(error) => {
-                spoken::busy(output, &error)?;
+                spoken::refusal(output, &error)?;
                 return Err(error.into());
             }
         }

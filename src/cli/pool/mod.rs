@@ -1,0 +1,48 @@
+//! `pgmutex pool`: pools of sessions.
+
+mod add;
+mod look;
+mod session;
+mod state;
+
+use clap::Subcommand;
+
+use super::{Exit, Failure, Output, database::Database, output::Table};
+
+/// Pools of sessions: how they stand, and what is done with one session
+///
+/// Payloads are secrets: they are shown only with --payload.
+#[derive(Debug, Subcommand)]
+pub(super) enum Pool {
+    Stats(look::Stats),
+    List(look::List),
+    Show(look::Show),
+    Add(add::Add),
+    Lock(state::Lock),
+    Block(state::Block),
+    Inactive(state::Inactive),
+    Activate(state::Activate),
+    Delete(state::Delete),
+}
+
+impl Pool {
+    pub(super) async fn run(
+        self,
+        database: &Database,
+        output: &mut Output,
+    ) -> Result<Exit, Failure> {
+        let mutexes = database.connect().await?;
+        match self {
+            Self::Stats(stats) => stats.run(&mutexes, output).await?,
+            Self::List(list) => list.run(&mutexes, output).await?,
+            Self::Show(show) => show.run(&mutexes, output).await?,
+            Self::Add(add) => add.run(&mutexes, output).await?,
+            Self::Lock(lock) => lock.run(&mutexes, output).await?,
+            Self::Block(block) => block.run(&mutexes, output).await?,
+            Self::Inactive(inactive) => inactive.run(&mutexes, output).await?,
+            Self::Activate(activate) => activate.run(&mutexes, output).await?,
+            Self::Delete(delete) => delete.run(&mutexes, output).await?,
+        }
+        Ok(Exit::Success)
+    }
+}

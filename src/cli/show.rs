@@ -1,0 +1,101 @@
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    Exit, Failure, Output,
+    database::Database,
+    holder,
+    list::Entry as _,
+    mutex_name::{HOW_TO_NAME, MutexName, written},
+    output::{Look, Table},
+    say, spoken,
+};
+use crate::{
+    domain::{Mutex, MutexQuery, Waiter, WaiterQuery},
+    mutexes::Mutexes,
+};
+
+/// How many places in line are shown.
+const LINE: u32 = 1000;
+
+/// Shows how a mutex stands: who holds it, under which rule, how long still, and who waits
+///
+/// Of a shared mutex all holders are shown. Of a path of a tree also who locks it from above or below.
+/// It ends with 0 whether the mutex is free or held.
+#[derive(Debug, Args)]
+#[command(after_help = HOW_TO_NAME)]
+pub(super) struct Show {
+    /// The mutex: group/mode/id
+    #[arg(value_parser = MutexName::parse)]
+    mutex: MutexName,
+}
+
+impl Show {
+    pub(super) async fn run(
+        self,
+        database: &Database,
+        output: &mut Output,
+    ) -> Result<Exit, Failure> {
+        let mutexes = database.connect().await?;
+        let (id, name) = (self.mutex.id(), self.mutex.to_string());
+        let holds = mutexes.list(&MutexQuery::of(id)).await?.mutexes;
+        let waiters = WaiterQuery::of(id).page_size(LINE);
+        let waiters = mutexes.waiters(&waiters).await?;
+        let from_beside = match holds.is_empty() {
+            true => self.from_beside(&mutexes).await?,
+            false => None,
+        };
+        let now = mutexes.now().await?;
+        let state = match (holds.is_empty(), &from_beside) {
+            (false, _) => "held",
+            (true, Some(_)) => "locked",
+            (true, None) => "free",
+        };
+        if output.is_json {
+            output.json(&json!({
+                "name": name,
+                "state": state,
+                "at": now,
+                "holds": holds.iter().map(Mutex::json).collect::<Vec<_>>(),
+                "locked_by": from_beside.as_ref().map(Mutex::json),
+                "waiters": waiters.iter().map(Waiter::json).collect::<Vec<_>>(),
+            }))?;
+            return Ok(Exit::Success);
+        }
+        let look = match state {
+            "free" => Look::Good,
+            _ => Look::Warning,
+        };
+        let state = output.look(look, state);
+        output.line(&format!("{name} {state}"))?;
+        for hold in &holds {
+            output.fields(&spoken::hold(hold, now))?;
+        }
+        if let Some(beside) = &from_beside {
+            output.line(&format!("by whoever holds {}", written(&beside.id)))?;
+            output.fields(&spoken::hold(beside, now))?;
+        }
+        if !waiters.is_empty() {
+            output.line("in line")?;
+            // All for this mutex, so its name is left out.
+            let rows: Vec<Vec<String>> = waiters
+                .iter()
+                .map(|waiter| waiter.row(now).split_off(1))
+                .collect();
+            output.rows(&mut Table::new(&Waiter::HEADER[1..]), &rows)?;
+        }
+        if waiters.len() >= LINE.try_into().unwrap_or(usize::MAX) {
+            say(&format!(
+                "these are the first {LINE} in line: `pgmutex list --waiting --limit 0` has all"
+            ));
+        }
+        Ok(Exit::Success)
+    }
+
+    /// The hold of another path that keeps everybody from this one.
+    async fn from_beside(&self, mutexes: &Mutexes) -> Result<Option<Mutex>, Failure> {
+        let nobody = holder::nobody()?;
+        let in_the_way = mutexes.holder_in_the_way(&self.mutex, &nobody).await?;
+        Ok(in_the_way.filter(|hold| hold.id != *self.mutex.id() && hold.fencing_token.get() != 0))
+    }
+}
