@@ -33,7 +33,10 @@ use crate::{
         WaiterQuery, Wish,
     },
     guard::{self, Guard, GuardParts, Leader, Lock, LockAll, TryLock, TryLockAll, Ward},
-    postgres::{MigrationReport, Pool, PostgresBackend, SchemaStatus, Transaction},
+    postgres::{
+        MigrationReport, MigrationStep, Pool, PostgresBackend, SchemaStatus, Transaction,
+        migrations_up_to,
+    },
 };
 use capture_all::Place;
 use routes::Routes;
@@ -113,10 +116,33 @@ impl Mutexes {
     /// [`Error::Migration`] if a migration fails or the ones applied are not ours;
     /// [`Error::Unavailable`]; [`Error::OutcomeUnknown`]: call it again.
     pub async fn migrate(&self) -> Result<MigrationReport> {
+        self.migrate_up_to(None, &mut |_| {}).await
+    }
+
+    /// The same, as a program does whose newest migration is this one; each step is told before it
+    /// is done.
+    pub(crate) async fn migrate_up_to(
+        &self,
+        newest: Option<i64>,
+        tell: &mut (dyn FnMut(MigrationStep) + Send),
+    ) -> Result<MigrationReport> {
         let Some(postgres) = &self.parts.postgres else {
             return Ok(MigrationReport::default());
         };
-        postgres.migrate().await
+        postgres.migrate(&migrations_up_to(newest), tell).await
+    }
+
+    /// What [`migrate`](Self::migrate) would do, as a script for `psql`: for those who let nobody but
+    /// a person change a schema. It does the same in one transaction, and nothing where other
+    /// migrations are applied than here now. Empty if nothing is missing.
+    ///
+    /// # Errors
+    /// As [`migrate`](Self::migrate).
+    pub async fn migration_script(&self) -> Result<String> {
+        match &self.parts.postgres {
+            Some(postgres) => postgres.migration_script().await,
+            None => Ok(String::new()),
+        }
     }
 
     /// Says what [`migrate`](Self::migrate) would do, and does nothing. `None` if there is no

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::IsolationLevel;
 
 use super::{
-    MigrationReport, Repository, SchemaName, SchemaStatus,
+    MigrationReport, MigrationStep, Repository, SchemaName, SchemaStatus,
     dedicated::Way,
     in_words::InWords,
     migrate,
@@ -158,12 +158,25 @@ impl PostgresBackend {
         }
     }
 
-    /// Brings the schema up to date.
-    pub(crate) async fn migrate(&self) -> Result<MigrationReport, Error> {
+    /// Brings the schema up to date, as a program does that knows these migrations.
+    pub(crate) async fn migrate(
+        &self,
+        runner: &refinery::Runner,
+        tell: &mut (dyn FnMut(MigrationStep) + Send),
+    ) -> Result<MigrationReport, Error> {
         let mut connection = self.borrow(self.settings.call_timeout).await?;
-        let report = migrate::migrate(&mut connection, &self.repository).await?;
+        let report = migrate::migrate(&mut connection, &self.repository, runner, tell).await?;
         give_back(connection);
         Ok(report)
+    }
+
+    /// Says what migrating would do, as a script.
+    pub(crate) async fn migration_script(&self) -> Result<String, Error> {
+        let mut connection = self.borrow(self.settings.call_timeout).await?;
+        let schema = self.repository.schema();
+        let script = migrate::migration_script(Some(&mut connection), schema).await?;
+        give_back(connection);
+        Ok(script)
     }
 
     /// Says what migrating would do.

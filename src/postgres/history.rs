@@ -34,9 +34,21 @@ fn with_detail(error: &tokio_postgres::Error) -> String {
 
 impl<'a> MigrationTransaction<'a> {
     /// Takes the turn named by this text: waits, for however long, until no other transaction has
-    /// it.
-    pub(super) async fn begin(transaction: Transaction<'a>, turn: &str) -> Result<Self, StepError> {
+    /// it. It is told before it does.
+    pub(super) async fn begin(
+        transaction: Transaction<'a>,
+        turn: &str,
+        waits: impl FnOnce(),
+    ) -> Result<Self, StepError> {
         let this = Self(transaction);
+        let key = turn_key(turn);
+        let at_once = this
+            .rows(&format!("select 1 where pg_try_advisory_xact_lock({key})"))
+            .await?;
+        if !at_once.is_empty() {
+            return Ok(this);
+        }
+        waits();
         // Waiting for another migrator is no fault, so the session's own limits are lifted, for
         // this wait alone.
         let limits = this
@@ -46,10 +58,7 @@ impl<'a> MigrationTransaction<'a> {
             .batch_execute("set local statement_timeout = 0; set local lock_timeout = 0")
             .await?;
         this.0
-            .batch_execute(&format!(
-                "select pg_advisory_xact_lock(hashtextextended({}, 31638917211252088))",
-                literal(turn)
-            ))
+            .batch_execute(&format!("select pg_advisory_xact_lock({key})"))
             .await?;
         if let Some(limits) = limits.first() {
             this.0
@@ -76,13 +85,17 @@ impl<'a> MigrationTransaction<'a> {
     /// The migrations that were applied to this schema, oldest first; none if it does not exist.
     pub(super) async fn applied_in(
         &mut self,
+        schema: &str,
         quoted_schema: &str,
     ) -> Result<Vec<Migration>, StepError> {
         let table = format!("{quoted_schema}.refinery_schema_history");
+        // Read from the catalogue, not by to_regclass: that answers from what the session remembers,
+        // and whoever has waited for another migrator would remember that there was nothing.
         let exists = self
             .rows(&format!(
-                "select 1 where to_regclass({}) is not null",
-                literal(&table)
+                "select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+                 where n.nspname = {} and c.relname = 'refinery_schema_history'",
+                literal(schema)
             ))
             .await?;
         if exists.is_empty() {
@@ -109,34 +122,14 @@ impl<'a> MigrationTransaction<'a> {
             .await?;
         // `create schema if not exists` asks for the right to create one even where it exists.
         if exists.is_empty() {
-            self.0
-                .batch_execute(&format!(
-                    "create schema {quoted_schema}; \
-                     comment on schema {quoted_schema} is 'pgmutex: locks as rows. What is held now is in the view held.'"
-                ))
-                .await?;
+            self.0.batch_execute(&make_schema(quoted_schema)).await?;
         }
-        self.0
-            .batch_execute(&format!(
-                "set local search_path = {quoted_schema}, pg_temp; \
-                 set local check_function_bodies = on"
-            ))
-            .await?;
-        Ok(())
+        Ok(self.0.batch_execute(&enter_schema(quoted_schema)).await?)
     }
 
     /// Says what refinery's table is, for people who look.
     pub(super) async fn explain_history(&mut self) -> Result<(), StepError> {
-        self.0
-            .batch_execute(
-                "comment on table refinery_schema_history is 'The migrations applied to this schema, kept by refinery.'; \
-                 comment on column refinery_schema_history.version is 'Number of the migration.'; \
-                 comment on column refinery_schema_history.name is 'Name of the migration.'; \
-                 comment on column refinery_schema_history.applied_on is 'When it was applied, by the clock of the program that did so.'; \
-                 comment on column refinery_schema_history.checksum is 'Checksum of its name, number and text.'",
-            )
-            .await?;
-        Ok(())
+        Ok(self.0.batch_execute(EXPLAIN_HISTORY).await?)
     }
 
     /// The transaction itself.
@@ -160,6 +153,31 @@ impl<'a> MigrationTransaction<'a> {
             })
             .collect())
     }
+}
+
+const EXPLAIN_HISTORY: &str = "\
+comment on table refinery_schema_history is 'The migrations applied to this schema, kept by refinery.';
+comment on column refinery_schema_history.version is 'Number of the migration.';
+comment on column refinery_schema_history.name is 'Name of the migration.';
+comment on column refinery_schema_history.applied_on is 'When it was applied, by the clock of the program that did so.';
+comment on column refinery_schema_history.checksum is 'Checksum of its name, number and text.'";
+
+fn make_schema(quoted: &str) -> String {
+    format!(
+        "create schema {quoted};\n\
+         comment on schema {quoted} is 'pgmutex: locks as rows. What is held now is in the view held.'"
+    )
+}
+
+fn enter_schema(quoted: &str) -> String {
+    format!(
+        "set local search_path = {quoted}, pg_temp;\n\
+         set local check_function_bodies = on"
+    )
+}
+
+fn turn_key(turn: &str) -> String {
+    format!("hashtextextended({}, 31638917211252088)", literal(turn))
 }
 
 /// A text as an SQL literal. (The simple protocol has no parameters.)
@@ -215,3 +233,88 @@ impl AsyncQuery<Vec<Migration>> for MigrationTransaction<'_> {
 }
 
 impl AsyncMigrate for MigrationTransaction<'_> {}
+
+/// Stands in for the transaction where a runner is only to say what it would do.
+pub(super) struct MigrationScript {
+    applied: Vec<Migration>,
+    statements: Vec<String>,
+}
+
+impl MigrationScript {
+    /// Begins where these are applied.
+    pub(super) fn after(applied: Vec<Migration>) -> Self {
+        Self {
+            applied,
+            statements: Vec::new(),
+        }
+    }
+
+    /// What was to be done, as a script for `psql`: one transaction, behind the lock that the
+    /// migrator takes, and only where exactly the same migrations are applied as here.
+    pub(super) fn text(self, quoted_schema: &str, turn: &str) -> String {
+        let newest = self.applied.iter().map(Migration::version).max();
+        let mut script = vec![
+            "begin isolation level read committed".to_owned(),
+            format!("select pg_advisory_xact_lock({})", turn_key(turn)),
+        ];
+        if newest.is_none() {
+            // It may have been made for the role that migrates.
+            script.push(make_schema(quoted_schema).replacen(
+                "create schema",
+                "create schema if not exists",
+                1,
+            ));
+        }
+        script.push(enter_schema(quoted_schema));
+        let history = format!("{quoted_schema}.refinery_schema_history");
+        let (here, expected) = match newest {
+            None => (
+                format!("to_regclass({}) is not null", literal(&history)),
+                "this script is for a schema that was never migrated".to_owned(),
+            ),
+            Some(newest) => (
+                format!("(select max(version) from {history}) is distinct from {newest}"),
+                format!("this script is for a schema at version {newest}"),
+            ),
+        };
+        script.push(format!(
+            "do $check$ begin if {here} then raise exception {}; end if; end $check$",
+            literal(&expected)
+        ));
+        script.extend(self.statements);
+        script.push(EXPLAIN_HISTORY.to_owned());
+        script.push("select ensure_generation()".to_owned());
+        script.push("commit".to_owned());
+        let mut text = String::new();
+        for statement in script {
+            text.push_str(statement.trim_end());
+            if !statement.trim_end().ends_with(';') {
+                text.push(';');
+            }
+            text.push_str("\n\n");
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+}
+
+impl AsyncTransaction for MigrationScript {
+    type Error = StepError;
+
+    async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(
+        &'a mut self,
+        queries: T,
+    ) -> Result<usize, StepError> {
+        let before = self.statements.len();
+        self.statements.extend(queries.map(ToOwned::to_owned));
+        Ok(self.statements.len() - before)
+    }
+}
+
+impl AsyncQuery<Vec<Migration>> for MigrationScript {
+    async fn query<'a>(&'a mut self, _: &'a str) -> Result<Vec<Migration>, StepError> {
+        Ok(self.applied.clone())
+    }
+}
+
+impl AsyncMigrate for MigrationScript {}

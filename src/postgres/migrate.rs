@@ -1,9 +1,9 @@
-use refinery::{Migration, Runner};
+use refinery::{Migration, Runner, Target};
 use tokio_postgres::{Client, IsolationLevel, error::Severity};
 
 use super::{
     Repository, SchemaName,
-    history::{MigrationTransaction, StepError},
+    history::{MigrationScript, MigrationTransaction, StepError},
     in_words::in_words,
 };
 use crate::domain::Error;
@@ -51,7 +51,7 @@ pub struct SchemaStatus {
 ///
 /// ```no_run
 /// # async fn example(client: &mut tokio_postgres::Client) -> Result<(), pgmutex::Error> {
-/// use refinery::{Migration, Runner};
+/// use refinery::{Migration, Runner, Target};
 ///
 /// // In an application: refinery::embed_migrations!("migrations"), then migrations::runner().
 /// let create = Migration::unapplied("V1__account", "create table account (id bigint primary key)");
@@ -71,23 +71,41 @@ pub async fn run_migrations(
     client: &mut Client,
     runner: &Runner,
 ) -> Result<MigrationReport, Error> {
-    let mut transaction = begin(client, "pgmutex: migrations of the application").await?;
+    let turn = "pgmutex: migrations of the application";
+    let mut transaction = begin(client, turn, || {}).await?;
     let report = run(&mut transaction, runner).await?;
     commit(transaction).await?;
     Ok(report)
+}
+
+/// What a migrator is about to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MigrationStep {
+    /// Waits for another migrator to end.
+    Waiting,
+    /// Applies one of the migrations that are missing.
+    Applying {
+        /// As `V1__name`.
+        name: String,
+        /// Which of them: 1 is the first.
+        number: usize,
+        /// How many there are.
+        of: usize,
+    },
 }
 
 /// Brings the schema of this library up to date. Writes nothing if it is.
 pub(crate) async fn migrate(
     client: &mut Client,
     repository: &Repository,
+    runner: &Runner,
+    tell: &mut (dyn FnMut(MigrationStep) + Send),
 ) -> Result<MigrationReport, Error> {
     let schema = repository.schema();
-    let runner = embedded_migrations();
-    let mut transaction = begin(client, &turn(schema)).await?;
+    let mut transaction = begin(client, &turn(schema), || tell(MigrationStep::Waiting)).await?;
     let applied = applied(&mut transaction, schema).await?;
-    status(&applied, &runner, schema)?;
-    if up_to_date(&applied, &runner) {
+    let status = status(&applied, runner, schema)?;
+    if up_to_date(&applied, runner) {
         conclude(transaction, repository).await?;
         return Ok(MigrationReport::default());
     }
@@ -96,10 +114,65 @@ pub(crate) async fn migrate(
         .enter_schema(schema.as_str(), &quoted)
         .await
         .map_err(failed)?;
-    let report = run(&mut transaction, &runner).await?;
+    let mut report = MigrationReport::default();
+    let pending = pending(runner, status.found);
+    // One by one, so that it can be told which; the last of them also looks for what differs.
+    for (place, migration) in pending.iter().enumerate() {
+        tell(MigrationStep::Applying {
+            name: name(migration),
+            number: place + 1,
+            of: pending.len(),
+        });
+        let step =
+            Runner::new(runner.get_migrations()).set_target(Target::Version(migration.version()));
+        report
+            .applied
+            .extend(run(&mut transaction, &step).await?.applied);
+    }
+    if pending.is_empty() {
+        report = run(&mut transaction, runner).await?;
+    }
     transaction.explain_history().await.map_err(failed)?;
     conclude(transaction, repository).await?;
     Ok(report)
+}
+
+/// What [`migrate`] would do, as a script: from where the database is, or from nothing.
+pub(crate) async fn migration_script(
+    client: Option<&mut Client>,
+    schema: &SchemaName,
+) -> Result<String, Error> {
+    let runner = embedded_migrations();
+    let applied = match client {
+        Some(client) => applied_by_now(client, schema).await?,
+        None => Vec::new(),
+    };
+    status(&applied, &runner, schema)?;
+    if up_to_date(&applied, &runner) {
+        return Ok(String::new());
+    }
+    let mut script = MigrationScript::after(applied);
+    let ran = runner.run_async(&mut script).await;
+    ran.map_err(|error| Error::Migration {
+        reason: in_words(&error),
+        source: Some(error.into()),
+    })?;
+    Ok(script.text(&schema.quoted(), &turn(schema)))
+}
+
+/// The migrations that a program knows whose newest one is this.
+pub(crate) fn migrations_up_to(newest: Option<i64>) -> Runner {
+    let all = embedded_migrations();
+    let Some(newest) = newest else {
+        return all;
+    };
+    let known: Vec<Migration> = all
+        .get_migrations()
+        .iter()
+        .filter(|migration| version(migration) <= newest)
+        .cloned()
+        .collect();
+    Runner::new(&known)
 }
 
 /// Compares the schema in the database with what this program knows.
@@ -107,6 +180,11 @@ pub(crate) async fn schema_status(
     client: &mut Client,
     schema: &SchemaName,
 ) -> Result<SchemaStatus, Error> {
+    let applied = applied_by_now(client, schema).await?;
+    status(&applied, &embedded_migrations(), schema)
+}
+
+async fn applied_by_now(client: &mut Client, schema: &SchemaName) -> Result<Vec<Migration>, Error> {
     let transaction = client
         .transaction()
         .await
@@ -116,7 +194,7 @@ pub(crate) async fn schema_status(
     // Not left to its drop: behind a pooler the rollback would keep the server connection until
     // this client's next call.
     transaction.end_looking().await.map_err(failed)?;
-    status(&applied?, &embedded_migrations(), schema)
+    applied
 }
 
 /// The name of the lock behind which one schema is migrated.
@@ -124,7 +202,11 @@ fn turn(schema: &SchemaName) -> String {
     format!("pgmutex: migrations of schema {schema}")
 }
 
-async fn begin<'a>(client: &'a mut Client, turn: &str) -> Result<MigrationTransaction<'a>, Error> {
+async fn begin<'a>(
+    client: &'a mut Client,
+    turn: &str,
+    waits: impl FnOnce(),
+) -> Result<MigrationTransaction<'a>, Error> {
     // Read committed whatever the role's default: the snapshot must be newer than the lock.
     let transaction = client
         .build_transaction()
@@ -133,7 +215,7 @@ async fn begin<'a>(client: &'a mut Client, turn: &str) -> Result<MigrationTransa
         .start()
         .await
         .map_err(|error| failed(error.into()))?;
-    MigrationTransaction::begin(transaction, turn)
+    MigrationTransaction::begin(transaction, turn, waits)
         .await
         .map_err(failed)
 }
@@ -143,7 +225,7 @@ async fn applied(
     schema: &SchemaName,
 ) -> Result<Vec<Migration>, Error> {
     transaction
-        .applied_in(&schema.quoted())
+        .applied_in(schema.as_str(), &schema.quoted())
         .await
         .map_err(failed)
 }
@@ -193,8 +275,6 @@ fn status(
     runner: &Runner,
     schema: &SchemaName,
 ) -> Result<SchemaStatus, Error> {
-    // refinery numbers with i32 or i64, as its features say.
-    let version = |migration: &Migration| i64::from(migration.version());
     let found = applied.iter().map(version).max();
     let known = runner.get_migrations();
     let expected = known.iter().map(version).max().unwrap_or(0);
@@ -205,16 +285,26 @@ fn status(
             expected,
         });
     }
-    let mut pending: Vec<&Migration> = known
-        .iter()
-        .filter(|migration| Some(version(migration)) > found)
-        .collect();
-    pending.sort();
     Ok(SchemaStatus {
         found,
         expected,
-        pending: pending.into_iter().map(name).collect(),
+        pending: pending(runner, found).into_iter().map(name).collect(),
     })
+}
+
+/// Those newer than what was found, oldest first.
+fn pending(runner: &Runner, found: Option<i64>) -> Vec<&Migration> {
+    let known = runner.get_migrations().iter();
+    let mut pending: Vec<&Migration> = known
+        .filter(|migration| Some(version(migration)) > found)
+        .collect();
+    pending.sort();
+    pending
+}
+
+// refinery numbers with i32 or i64, as its features say.
+fn version(migration: &Migration) -> i64 {
+    i64::from(migration.version())
 }
 
 /// Whether exactly the known migrations are applied, with the texts that are known.

@@ -34,4 +34,7 @@ pub(crate) use deadpool_postgres::Pool;
 pub(crate) use dedicated::Way;
 #[cfg(feature = "cli")]
 pub(crate) use environment::connection_string;
+#[cfg(feature = "cli")]
+pub(crate) use migrate::migration_script;
+pub(crate) use migrate::{MigrationStep, migrations_up_to};
 pub(crate) use tokio_postgres::Transaction;

@@ -425,23 +425,3 @@ async fn the_log_says_who_forced_a_release_and_why_and_no_secrets() {
         assert!(!log.contains(secret), "{secret}");
     }
 }
-
-#[tokio::test]
-async fn a_pipeline_migrates_and_checks() {
-    let database = Database::empty().await;
-    let url = database.url();
-    let check = ["migrate", "--check", "--database-url", &url];
-    let (said, code) = failure(program().args(check));
-    assert!(said.contains("pgmutex migrate"), "{said}");
-    assert_eq!(code, Some(1));
-    let migrated = program()
-        .args(["migrate"])
-        .env("DATABASE_URL", &url)
-        .output()
-        .unwrap();
-    assert!(migrated.status.success());
-    assert!(migrated.stdout.starts_with(b"V1__"), "{migrated:?}");
-    assert!(program().args(check).status().unwrap().success());
-    let (said, _) = failure(program().arg("migrate"));
-    assert!(said.contains("--database-url"), "{said}");
-}
