@@ -21,7 +21,7 @@ const LONGEST_REASON: usize = 1000;
 /// It shows the holder and asks for a reason and for confirmation; a script says --reason and --yes
 /// instead. The reason goes to the server's log. The holder is not told: its next refresh says that
 /// the hold is gone, and a fenced write of it fails. Of a shared mutex all holds are taken, unless
-/// --token says which.
+/// --token says which. Exit code 75 says that a holder is in the middle of a fenced write: try again.
 #[derive(Debug, Args)]
 #[command(after_help = HOW_TO_NAME)]
 pub(super) struct ForceRelease {

@@ -21,6 +21,7 @@ mod printable;
 mod question;
 mod refresh;
 mod release;
+mod secrets;
 #[cfg(feature = "server")]
 mod serve;
 mod show;
@@ -65,7 +66,6 @@ enum Command {
     ForceRelease(force_release::ForceRelease),
     Wait(wait::Wait),
     Sweep(sweep::Sweep),
-    #[command(subcommand)]
     Pool(pool::Pool),
     Migrate(migrate::Migrate),
     #[cfg(feature = "server")]
@@ -97,12 +97,7 @@ pub fn run() -> ExitCode {
     let program = match Program::try_parse() {
         Ok(program) => program,
         Err(refused) => {
-            // Nobody may be reading; the code says enough.
-            let _ = refused.print();
-            return match refused.use_stderr() {
-                true => Exit::Usage.into(),
-                false => Exit::Success.into(),
-            };
+            return answered(&refused);
         }
     };
     program
@@ -115,6 +110,22 @@ pub fn run() -> ExitCode {
             failure.exit
         })
         .into()
+}
+
+/// Help that was asked for, or what is wrong with the arguments: a URL among them may have a password.
+fn answered(refused: &clap::Error) -> ExitCode {
+    use std::io::Write as _;
+
+    let text = secrets::masked(&refused.render().to_string());
+    if refused.use_stderr() {
+        // Nobody may be reading; the code says enough.
+        let _ = write!(std::io::stderr(), "{text}");
+        return Exit::Usage.into();
+    }
+    match write!(std::io::stdout(), "{text}") {
+        Ok(()) => Exit::Success.into(),
+        Err(error) => Failure::from(error).exit.into(),
+    }
 }
 
 impl Program {

@@ -102,18 +102,38 @@ impl Output {
 
     /// One JSON value on one line.
     pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(value).map_err(|error| error.to_string())?;
-        self.line(&text)
+        self.json_lines([value])
     }
 
-    /// Names and values, one below the other. Those without a value are left out.
+    /// JSON values, each on a line of its own.
+    pub(super) fn json_lines(
+        &mut self,
+        values: impl IntoIterator<Item = impl Serialize>,
+    ) -> Result<(), Failure> {
+        let lines = values
+            .into_iter()
+            .map(|value| serde_json::to_string(&value));
+        let lines: Result<Vec<String>, _> = lines.collect();
+        self.lines(&lines.map_err(|error| error.to_string())?)
+    }
+
+    /// Names and values, one below the other; a value that is longer than the line goes on in the next.
+    /// Those without a value are left out.
     pub(super) fn fields(&mut self, fields: &[(&str, String)]) -> Result<(), Failure> {
         let longest = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let room = self.width.map_or(usize::MAX, |width| {
+            width.saturating_sub(longest + GAP).max(NARROWEST)
+        });
+        let mut lines = Vec::new();
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-            let name = self.look(Look::Faint, &format!("{name:longest$}"));
-            self.line(&format!("{name}  {value}"))?;
+            let mut name = *name;
+            for part in parts(value, room) {
+                let shown = self.look(Look::Faint, &format!("{name:longest$}"));
+                lines.push(format!("{shown}  {part}"));
+                name = "";
+            }
         }
-        Ok(())
+        self.lines(&lines)
     }
 
     /// The next rows of a table, with its header before the first.
@@ -288,6 +308,24 @@ impl Table {
     }
 }
 
+/// The pieces of a text, none of them longer than so many columns.
+fn parts(text: &str, width: usize) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut left = width;
+    for c in text.chars() {
+        let columns = c.width().unwrap_or(0);
+        if columns > left {
+            parts.push(String::new());
+            left = width;
+        }
+        left = left.saturating_sub(columns);
+        if let Some(part) = parts.last_mut() {
+            part.push(c);
+        }
+    }
+    parts
+}
+
 /// A text of at most so many columns.
 pub(super) fn shortened(text: &str, width: usize) -> String {
     if text.width() <= width {
@@ -347,6 +385,13 @@ mod tests {
         }
         assert_eq!(table(Some(40))[2], "orders/edit/a-very-long…  東京");
         assert_eq!(table(Some(20))[1], "HOLDER: Ada");
+    }
+
+    #[test]
+    fn a_long_value_goes_on_in_the_next_line() {
+        assert_eq!(parts("a東京b", 3), ["a東", "京b"]);
+        assert_eq!(parts("", 3), [""]);
+        assert_eq!(parts("東", 1).concat(), "東");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::domain::{FencingToken, Released};
 
 /// Gives a mutex back
 ///
-/// That it is not held is no failure. That another holds it is one.
+/// That it is not held is no failure. That another holds it is one (exit code 75).
 #[derive(Debug, Args)]
 #[command(after_help = HOW_TO_NAME)]
 pub(super) struct Release {

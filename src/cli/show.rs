@@ -1,5 +1,6 @@
+use chrono::{DateTime, Utc};
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Exit, Failure, Output,
@@ -30,6 +31,18 @@ pub(super) struct Show {
     mutex: MutexName,
 }
 
+/// How a mutex stands, as JSON.
+#[derive(Serialize)]
+struct Standing<H, W> {
+    name: String,
+    /// `held`, `free`, or `locked` by whoever holds another path.
+    state: &'static str,
+    at: DateTime<Utc>,
+    holds: Vec<H>,
+    locked_by: Option<H>,
+    waiters: Vec<W>,
+}
+
 impl Show {
     pub(super) async fn run(
         self,
@@ -41,25 +54,25 @@ impl Show {
         let holds = mutexes.list(&MutexQuery::of(id)).await?.mutexes;
         let waiters = WaiterQuery::of(id).page_size(LINE);
         let waiters = mutexes.waiters(&waiters).await?;
-        let from_beside = match holds.is_empty() {
-            true => self.from_beside(&mutexes).await?,
+        let held_beside = match holds.is_empty() {
+            true => self.held_beside(&mutexes).await?,
             false => None,
         };
         let now = mutexes.now().await?;
-        let state = match (holds.is_empty(), &from_beside) {
+        let state = match (holds.is_empty(), &held_beside) {
             (false, _) => "held",
             (true, Some(_)) => "locked",
             (true, None) => "free",
         };
         if output.is_json {
-            output.json(&json!({
-                "name": name,
-                "state": state,
-                "at": now,
-                "holds": holds.iter().map(Mutex::json).collect::<Vec<_>>(),
-                "locked_by": from_beside.as_ref().map(Mutex::json),
-                "waiters": waiters.iter().map(Waiter::json).collect::<Vec<_>>(),
-            }))?;
+            output.json(&Standing {
+                name,
+                state,
+                at: now,
+                holds: holds.iter().map(Mutex::json).collect(),
+                locked_by: held_beside.as_ref().map(Mutex::json),
+                waiters: waiters.iter().map(Waiter::json).collect(),
+            })?;
             return Ok(Exit::Success);
         }
         let look = match state {
@@ -68,10 +81,13 @@ impl Show {
         };
         let state = output.look(look, state);
         output.line(&format!("{name} {state}"))?;
-        for hold in &holds {
+        for (place, hold) in holds.iter().enumerate() {
+            if place > 0 {
+                output.line("")?;
+            }
             output.fields(&spoken::hold(hold, now))?;
         }
-        if let Some(beside) = &from_beside {
+        if let Some(beside) = &held_beside {
             output.line(&format!("by whoever holds {}", written(&beside.id)))?;
             output.fields(&spoken::hold(beside, now))?;
         }
@@ -93,7 +109,7 @@ impl Show {
     }
 
     /// The hold of another path that keeps everybody from this one.
-    async fn from_beside(&self, mutexes: &Mutexes) -> Result<Option<Mutex>, Failure> {
+    async fn held_beside(&self, mutexes: &Mutexes) -> Result<Option<Mutex>, Failure> {
         let nobody = holder::nobody()?;
         let in_the_way = mutexes.holder_in_the_way(&self.mutex, &nobody).await?;
         Ok(in_the_way.filter(|hold| hold.id != *self.mutex.id() && hold.fencing_token.get() != 0))

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{
     cli::{duration, mutex_name::written, printable::printable, spoken},
@@ -16,12 +15,10 @@ pub(in crate::cli) trait Entry {
     const HEADER: &'static [&'static str];
     /// What is said if there is nothing to list.
     const NONE: &'static str;
-    /// What they are called as JSON.
-    const NAME: &'static str;
 
     fn row(&self, now: DateTime<Utc>) -> Vec<String>;
 
-    fn json(&self) -> Value;
+    fn json(&self) -> impl Serialize;
 
     /// Whether a person would call it the same: a hold that was refreshed is.
     fn is_same(&self, other: &Self) -> bool;
@@ -48,16 +45,16 @@ struct Named<T> {
     entry: T,
 }
 
-fn named(id: &MutexId, entry: impl Serialize) -> Value {
-    let name = written(id);
-    // Names and values are all texts, numbers and times: they can be written.
-    serde_json::to_value(Named { name, entry }).unwrap_or_default()
+impl<T> Named<T> {
+    fn new(id: &MutexId, entry: T) -> Self {
+        let name = written(id);
+        Self { name, entry }
+    }
 }
 
 impl Entry for Mutex {
     const HEADER: &'static [&'static str] = &["MUTEX", "HOLDER", "HELD", "LEFT", "ACCESS", "TOKEN"];
     const NONE: &'static str = "nothing is held";
-    const NAME: &'static str = "holds";
 
     fn row(&self, now: DateTime<Utc>) -> Vec<String> {
         vec![
@@ -70,8 +67,8 @@ impl Entry for Mutex {
         ]
     }
 
-    fn json(&self) -> Value {
-        named(&self.id, Hold::from(self))
+    fn json(&self) -> impl Serialize {
+        Named::new(&self.id, Hold::from(self))
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -87,7 +84,6 @@ impl Entry for Waiter {
     const HEADER: &'static [&'static str] =
         &["MUTEX", "PLACE", "WAITING", "SINCE", "ACCESS", "BEHIND"];
     const NONE: &'static str = "nobody waits";
-    const NAME: &'static str = "waiters";
 
     fn row(&self, now: DateTime<Utc>) -> Vec<String> {
         let named = [&self.behind_name, &self.behind_session];
@@ -110,8 +106,8 @@ impl Entry for Waiter {
         ]
     }
 
-    fn json(&self) -> Value {
-        named(&self.id, InLine::from(self))
+    fn json(&self) -> impl Serialize {
+        Named::new(&self.id, InLine::from(self))
     }
 
     fn is_same(&self, other: &Self) -> bool {

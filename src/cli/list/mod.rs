@@ -27,9 +27,6 @@ pub(super) struct List {
     #[arg(long, conflicts_with_all = ["user_id", "login", "rule", "include_over", "count"])]
     waiting: bool,
 
-    #[command(flatten, next_help_heading = "Filters")]
-    filter: Filter,
-
     /// So many at most; 0: all
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: u64,
@@ -41,6 +38,9 @@ pub(super) struct List {
     /// Show it again when somebody captures, releases or waits, until interrupted; look so often [default: 2s]
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s", value_parser = interval)]
     watch: Option<Duration>,
+
+    #[command(flatten, next_help_heading = "Filters")]
+    filter: Filter,
 }
 
 /// For clap.
@@ -73,15 +73,12 @@ impl List {
         }
     }
 
-    async fn show<Q: Clone>(
+    async fn show(
         &self,
         mutexes: &Mutexes,
-        query: Q,
+        query: impl entry::Query,
         output: &mut Output,
-    ) -> Result<Exit, Failure>
-    where
-        Q: entry::Query,
-    {
+    ) -> Result<Exit, Failure> {
         match self.watch {
             Some(interval) => watch::watch(mutexes, &query, self.limit, interval, output).await,
             None => print(mutexes, &query, self.limit, output).await,
@@ -104,8 +101,7 @@ async fn print<Q: entry::Query>(
         let page = query.page(mutexes, size, after.as_ref()).await?;
         let is_full = page.len() >= size.try_into().unwrap_or(usize::MAX);
         if output.is_json {
-            let json = page.iter().map(|entry| entry.json().to_string());
-            output.lines(&json.collect::<Vec<_>>())?;
+            output.json_lines(page.iter().map(Entry::json))?;
         } else if !page.is_empty() {
             let now = mutexes.now().await?;
             let rows: Vec<_> = page.iter().map(|entry| entry.row(now)).collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::time::sleep;
 
 use super::entry::{Entry, Query};
@@ -12,6 +12,13 @@ use crate::{
     domain::Error,
     mutexes::Mutexes,
 };
+
+/// What there is at a time, as JSON.
+#[derive(Serialize)]
+struct Seen<T> {
+    at: DateTime<Utc>,
+    entries: Vec<T>,
+}
 
 /// Shows the list again and again: at a terminal in the same place, each time; elsewhere below what is
 /// there already, when it has changed. Ends when it is interrupted, or when nobody reads any more.
@@ -38,8 +45,8 @@ pub(super) async fn watch<Q: Query>(
                     let is_new = shown.as_ref().is_none_or(|shown| differ(shown, &seen));
                     if output.is_json {
                         if is_new {
-                            let entries: Vec<Value> = seen.iter().map(Entry::json).collect();
-                            output.json(&json!({ "at": now, Q::Entry::NAME: entries }))?;
+                            let entries = seen.iter().map(Entry::json).collect();
+                            output.json(&Seen { at: now, entries })?;
                         }
                     } else if is_new || output.is_terminal() {
                         let time = now.format("%Y-%m-%d %H:%M:%S UTC").to_string();

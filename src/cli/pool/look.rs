@@ -34,7 +34,7 @@ impl Stats {
             }
         };
         if output.is_json {
-            return pools.iter().try_for_each(|pool| output.json(pool));
+            return output.json_lines(&pools);
         }
         if pools.is_empty() {
             say("there is no pool");
@@ -102,8 +102,7 @@ impl List {
                 return Ok(());
             }
             if output.is_json {
-                let json = page.iter().map(|session| self.shown.json(session));
-                output.lines(&json.collect::<Result<Vec<_>, _>>()?)?;
+                output.json_lines(page.iter().map(|session| self.shown.json(session)))?;
             } else {
                 let now = mutexes.now().await?;
                 let rows = page.iter().map(|session| self.shown.row(session, now));

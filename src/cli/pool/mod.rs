@@ -5,15 +5,21 @@ mod look;
 mod session;
 mod state;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{Exit, Failure, Output, database::Database, output::Table};
 
 /// Pools of sessions: how they stand, and what is done with one session
 ///
 /// Payloads are secrets: they are shown only with --payload.
+#[derive(Debug, Args)]
+pub(super) struct Pool {
+    #[command(subcommand)]
+    act: Act,
+}
+
 #[derive(Debug, Subcommand)]
-pub(super) enum Pool {
+enum Act {
     Stats(look::Stats),
     List(look::List),
     Show(look::Show),
@@ -32,16 +38,16 @@ impl Pool {
         output: &mut Output,
     ) -> Result<Exit, Failure> {
         let mutexes = database.connect().await?;
-        match self {
-            Self::Stats(stats) => stats.run(&mutexes, output).await?,
-            Self::List(list) => list.run(&mutexes, output).await?,
-            Self::Show(show) => show.run(&mutexes, output).await?,
-            Self::Add(add) => add.run(&mutexes, output).await?,
-            Self::Lock(lock) => lock.run(&mutexes, output).await?,
-            Self::Block(block) => block.run(&mutexes, output).await?,
-            Self::Inactive(inactive) => inactive.run(&mutexes, output).await?,
-            Self::Activate(activate) => activate.run(&mutexes, output).await?,
-            Self::Delete(delete) => delete.run(&mutexes, output).await?,
+        match self.act {
+            Act::Stats(stats) => stats.run(&mutexes, output).await?,
+            Act::List(list) => list.run(&mutexes, output).await?,
+            Act::Show(show) => show.run(&mutexes, output).await?,
+            Act::Add(add) => add.run(&mutexes, output).await?,
+            Act::Lock(lock) => lock.run(&mutexes, output).await?,
+            Act::Block(block) => block.run(&mutexes, output).await?,
+            Act::Inactive(inactive) => inactive.run(&mutexes, output).await?,
+            Act::Activate(activate) => activate.run(&mutexes, output).await?,
+            Act::Delete(delete) => delete.run(&mutexes, output).await?,
         }
         Ok(Exit::Success)
     }

@@ -53,8 +53,8 @@ struct Session<'a> {
 impl Shown {
     pub(super) const NOTHING: Self = Self { payload: false };
 
-    pub(super) fn json(self, session: &PooledSession) -> Result<String, Failure> {
-        let json = serde_json::to_string(&Session {
+    pub(super) fn json(self, session: &PooledSession) -> impl Serialize {
+        Session {
             collection: &session.collection,
             id: session.id,
             payload: self.payload.then_some(&session.payload),
@@ -65,8 +65,7 @@ impl Shown {
             success_count: session.success_count,
             created_at: session.created_at,
             updated_at: session.updated_at,
-        });
-        Ok(json.map_err(|error| error.to_string())?)
+        }
     }
 
     pub(super) fn header(self) -> Vec<&'static str> {
@@ -105,8 +104,7 @@ impl Shown {
         now: DateTime<Utc>,
     ) -> Result<(), Failure> {
         if output.is_json {
-            let json = self.json(session)?;
-            return output.line(&json);
+            return output.json(&self.json(session));
         }
         output.line(&format!(
             "{} {}",
