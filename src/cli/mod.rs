@@ -122,7 +122,8 @@ fn answered(refused: &clap::Error) -> ExitCode {
         let _ = write!(std::io::stderr(), "{text}");
         return Exit::Usage.into();
     }
-    match write!(std::io::stdout(), "{text}") {
+    let mut stdout = std::io::stdout();
+    match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Ok(()) => Exit::Success.into(),
         Err(error) => Failure::from(error).exit.into(),
     }

@@ -2,8 +2,18 @@
 //!
 //! `cargo test --features cli,private-server --test cli`
 
+mod connecting;
+mod exits;
+mod forcing;
+mod holding;
+mod looking;
+mod manual;
 mod migrating;
+mod pools;
 mod program;
+mod readers;
+mod running;
+mod snapshot;
 #[expect(
     dead_code,
     unused_imports,
@@ -11,3 +21,6 @@ mod program;
 )]
 #[path = "../it/support/mod.rs"]
 mod support;
+mod terminal;
+mod waiting;
+mod watching;
