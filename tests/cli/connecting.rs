@@ -60,7 +60,7 @@ async fn the_variables_of_psql_name_the_database() {
     let by_variable = with(&[&place[..], &[("PGPASSWORD", PASSWORD)]].concat(), &list);
     assert_eq!(by_variable.code, Some(0), "{by_variable:?}");
     let wrong = with(&[&place[..], &[("PGPASSWORD", "hidden")]].concat(), &list);
-    assert_eq!(wrong.code, Some(69), "{wrong:?}");
+    assert_eq!(wrong.code, Some(77), "{wrong:?}");
     assert!(!wrong.said.contains("hidden"), "{wrong:?}");
 
     let file = std::env::temp_dir().join(format!("pgmutex-pass-{}", std::process::id()));

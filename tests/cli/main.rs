@@ -22,5 +22,6 @@ mod snapshot;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod terminal;
+mod time;
 mod waiting;
 mod watching;

@@ -64,7 +64,7 @@ fn columns(line: &str) -> usize {
         match c {
             '\u{1b}' => drop(rest.by_ref().find(char::is_ascii_alphabetic)),
             // Characters of East Asia are twice as wide.
-            '\u{1100}'.. => count += 2,
+            '\u{2e80}'.. => count += 2,
             _ => count += 1,
         }
     }
