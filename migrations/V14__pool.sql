@@ -156,7 +156,7 @@ begin
 end
 $$;
 comment on function pool_update(text, bigint, jsonb, text[]) is
-    'Sets the values at dotted paths of a session''s payload ({"session.phone": "…"}) and takes those at others away; everything beside them '
+    'Sets the values at dotted paths of a session''s payload ({"session.phone": "..."}) and takes those at others away; everything beside them '
     'stays. Outcome updated or not_found.';
 
 create function pool_delete(collection text, id bigint) returns pool_outcome
@@ -218,7 +218,7 @@ end
 $$;
 comment on function pool_find(text, jsonb, text[], bigint, bigint) is
     'The sessions that a filter lets through, in the order of their ids, with what projection names of their payloads. A filter is an array of '
-    'conditions: {"path": "session.country", "test": "equal", "value": "DE"}, or {"field": "active", …}.';
+    'conditions: {"path": "session.country", "test": "equal", "value": "DE"}, or {"field": "active", ...}.';
 
 create function pool_count(collection text, filter jsonb default '[]') returns bigint
 language plpgsql volatile parallel unsafe security definer

@@ -21,7 +21,8 @@ begin
             'pool_get_session', 'pool_line', 'wake_pool', 'pool_could_give', 'pool_checkout', 'pool_success', 'lock_session', 'pool_lock',
             'pool_block', 'activate_session', 'pool_inactive', 'pool_activate', 'pool_add', 'change_session', 'pool_update', 'pool_delete',
             'pool_get', 'pool_find', 'pool_count', 'pool_count_active', 'session_that_fits', 'pool_find_one_and_update', 'pool_delete_one',
-            'pool_create_index', 'pool_list_indexes', 'pool_drop_index', 'pool_statistics')
+            'pool_create_index', 'pool_list_indexes', 'pool_drop_index', 'pool_statistics',
+            'doctor')
     loop
         execute format('revoke all on function %s from public', routine);
     end loop;

@@ -2,6 +2,7 @@
 
 mod access;
 mod auto_release;
+mod diagnosis;
 mod error;
 mod fencing_token;
 mod limits;
@@ -19,6 +20,7 @@ mod wish;
 
 pub use access::Access;
 pub use auto_release::{AutoRelease, AutoReleaseRule};
+pub use diagnosis::{Diagnosis, Finding, Verdict};
 pub use error::{Error, Result};
 pub use fencing_token::FencingToken;
 pub(crate) use limits::check_status_data;

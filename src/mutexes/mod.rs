@@ -4,6 +4,7 @@
 mod builder;
 mod capture;
 mod capture_all;
+mod diagnose;
 mod each;
 mod in_transaction;
 mod refresh;

@@ -15,6 +15,7 @@ use tokio_postgres::IsolationLevel;
 use super::{
     MigrationReport, MigrationStep, Repository, SchemaName, SchemaStatus,
     dedicated::Way,
+    diagnose::Examination,
     in_words::InWords,
     migrate,
     operation::*,
@@ -31,8 +32,8 @@ use crate::{
     },
     background::Background,
     domain::{
-        Captured, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery,
-        MutexState, Page, Released, Waiter, WaiterQuery,
+        Captured, Diagnosis, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner,
+        MutexQuery, MutexState, Page, Released, Waiter, WaiterQuery,
     },
 };
 
@@ -194,6 +195,17 @@ impl PostgresBackend {
                 source: elapsed.into(),
             })
         })
+    }
+
+    /// Looks at what has to be right around the locks.
+    pub(crate) async fn diagnose(&self) -> Result<Diagnosis, Error> {
+        let examination = Examination {
+            repository: &self.repository,
+            way: Way::AsThePool(self.pool.clone()),
+            direct: self.waiting.way(),
+            limit: self.settings.call_timeout,
+        };
+        examination.diagnosis().await
     }
 
     /// Runs the application's migrations. Their connection is closed afterwards: nobody knows what

@@ -1,6 +1,12 @@
 //! Opening connections that belong to this library alone, beside the pool.
 
-use std::{fmt, future::poll_fn, ops::Deref, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    future::poll_fn,
+    ops::{Deref, DerefMut},
+    pin::Pin,
+    sync::Arc,
+};
 
 use deadpool::managed::Manager as _;
 use deadpool_postgres::{ClientWrapper, Pool};
@@ -141,6 +147,15 @@ impl Deref for Dedicated {
     type Target = Client;
 
     fn deref(&self) -> &Client {
+        match self {
+            Self::Direct(client, _) => client,
+            Self::AsThePool(client) => client,
+        }
+    }
+}
+
+impl DerefMut for Dedicated {
+    fn deref_mut(&mut self) -> &mut Client {
         match self {
             Self::Direct(client, _) => client,
             Self::AsThePool(client) => client,

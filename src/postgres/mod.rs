@@ -5,6 +5,7 @@ mod call;
 mod connect;
 mod connection_string;
 mod dedicated;
+mod diagnose;
 #[cfg(feature = "cli")]
 mod environment;
 mod history;
@@ -13,6 +14,7 @@ mod lines;
 mod migrate;
 mod operation;
 mod own_session;
+mod pooler;
 mod repository;
 mod row;
 mod schema_name;

@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     Repository,
     dedicated::{Dedicated, Heard, Way},
-    in_words::InWords,
+    pooler::lends_sessions,
     sqlstate::not_connected,
 };
 use crate::{
@@ -37,9 +37,6 @@ const TRUST: Duration = Duration::from_secs(8);
 /// How long opening it may take, and how soon after a failure it is tried again.
 const OPENING: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// How often it is looked whether a pooler is in between.
-const LOOKS_FOR_A_POOLER: usize = 6;
 
 /// Opens the session when it is first needed, and again when it is lost.
 #[derive(Debug)]
@@ -88,6 +85,10 @@ impl OwnSession {
             current: Mutex::default(),
             lent: std::sync::Mutex::default(),
         }
+    }
+
+    pub(super) fn way(&self) -> &Way {
+        &self.way
     }
 
     pub(super) fn background(&self) -> &Background {
@@ -201,7 +202,7 @@ impl OwnSession {
 }
 
 /// Why a connection of the process's own could not be opened, and what to do about it.
-fn not_opened(way: &Way, error: tokio_postgres::Error) -> Error {
+pub(super) fn not_opened(way: &Way, error: tokio_postgres::Error) -> Error {
     let with_advice = |reason| match way.hears() {
         true => format!(
             "{reason}; this is the connection beside the pool: correct the URL that leads straight \
@@ -378,48 +379,25 @@ async fn is_over(window: &TrustWindow) {
     }
 }
 
-/// A pooler in transaction mode lends a session to whoever begins a transaction: what one connection
-/// was lent a moment ago, the next one may have now. PgBouncer lends the session last given back
-/// first, so the second connection meets the first one's; failing that, the first one is lent
-/// another while the second keeps its own. Where others borrow and give back at the same moment,
-/// either may miss once, but not again and again. What is missed here shows at a ping.
+/// What is missed here shows at a ping.
 async fn refuse_lent_session(
     way: &Way,
     repository: &Repository,
     connection: &Dedicated,
     process_id: i32,
 ) -> Result<(), Error> {
-    let second = match way.open(Arc::new(|_| {})).await {
+    let mut second = match way.open(Arc::new(|_| {})).await {
         Ok(second) => second,
         Err(error) => {
             tracing::debug!(%error, "no second connection to look for a pooler with");
             return Ok(());
         }
     };
-    let mut second = second;
-    let client = match &mut second {
-        Dedicated::Direct(client, _) => client,
-        Dedicated::AsThePool(wrapper) => &mut **wrapper,
-    };
-    let unavailable = |error| Error::Unavailable {
-        source: InWords::boxed(error),
-    };
-    for _ in 0..LOOKS_FOR_A_POOLER {
-        let transaction = client.transaction().await.map_err(unavailable)?;
-        let lent_to_the_second = repository.process_id(&transaction).await?;
-        let lent_to_the_first = repository.process_id(&**connection).await?;
-        transaction.rollback().await.map_err(unavailable)?;
-        let lent_afterwards = repository.process_id(&**connection).await?;
-        if lent_to_the_second == process_id
-            || lent_to_the_first != process_id
-            || lent_afterwards != process_id
-        {
-            return Err(Error::NoSession {
-                reason:
-                    "there is a pooler in transaction mode in between, which lends its sessions"
-                        .to_owned(),
-            });
-        }
+    match lends_sessions(repository, connection, process_id, &mut second).await? {
+        true => Err(Error::NoSession {
+            reason: "there is a pooler in transaction mode in between, which lends its sessions"
+                .to_owned(),
+        }),
+        false => Ok(()),
     }
-    Ok(())
 }

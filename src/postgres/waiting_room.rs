@@ -7,7 +7,7 @@ use tokio::{
 
 use super::{
     PostgresBackend, Repository,
-    dedicated::Heard,
+    dedicated::{Heard, Way},
     lines::{Lines, Look, Pace},
     operation::LookAtLines,
     own_session::{OwnSession, Session},
@@ -57,6 +57,11 @@ impl WaitingRoom {
             lines: Arc::default(),
             number_without_session: random_number(),
         }
+    }
+
+    /// The way of the connection beside the pool.
+    pub(super) fn way(&self) -> &Way {
+        self.own.way()
     }
 
     /// The session of the process.

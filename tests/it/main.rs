@@ -11,6 +11,7 @@ mod connection_rule;
 mod crash;
 mod custom_rules;
 mod deadlocks;
+mod doctor;
 mod exclusion;
 mod fencing;
 mod foreign_rows;

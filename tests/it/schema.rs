@@ -34,6 +34,16 @@ fn the_embedded_migrations_are_the_files_on_disk() {
     );
 }
 
+/// A database may be in another encoding than UTF8, and then refuses other characters.
+#[test]
+fn migrations_are_written_in_ascii() {
+    for migration in embedded_migrations().get_migrations() {
+        let text = migration.sql().unwrap();
+        let other = text.lines().find(|line| !line.is_ascii());
+        assert_eq!(other, None, "{migration}");
+    }
+}
+
 /// To accept a change of the schema, run this test with `UPDATE_SCHEMA_DUMP=1` and read the
 /// difference.
 #[tokio::test]

@@ -51,6 +51,23 @@ pub(crate) fn standby_of(mut server: PrivatePostgres) -> Copy {
     }
 }
 
+/// A standby that a server streams to.
+pub(crate) fn streaming_standby_of(server: &mut PrivatePostgres) -> Copy {
+    let folder = copy_of(server);
+    server.restart().unwrap();
+    fs::write(folder.join("standby.signal"), "").unwrap();
+    let primary = format!(
+        "primary_conninfo = 'host={} port={} user=postgres'\n",
+        server.socket_dir().display(),
+        server.port()
+    );
+    fs::write(folder.join("postgresql.auto.conf"), primary).unwrap();
+    Copy {
+        server: PrivatePostgres::start_in(&folder).unwrap(),
+        folder,
+    }
+}
+
 /// The last of several tokens: a sequence set back to its start gives smaller ones.
 async fn tokens(mutexes: &Mutexes) -> FencingToken {
     for id in ["1", "2", "3"] {

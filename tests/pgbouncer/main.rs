@@ -7,6 +7,7 @@
 #[path = "../it/conformance/mod.rs"]
 mod conformance;
 mod contention;
+mod doctor;
 mod guards;
 mod migrations;
 mod pooling;

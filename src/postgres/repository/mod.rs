@@ -1,7 +1,10 @@
+mod diagnose;
 mod one;
 mod pool;
 mod several;
 mod waiting;
+
+pub(super) use diagnose::{Rights, Whereabouts};
 
 use std::sync::Arc;
 
@@ -51,6 +54,7 @@ struct Statements {
     attach_session: String,
     look_at_lines: String,
     pool_checkout: String,
+    doctor: String,
 }
 
 impl Repository {
@@ -106,6 +110,7 @@ impl Repository {
                 "select ticket, is_my_turn, extract(epoch from look_again_in)::float8 from {in_schema}.look_at_lines({})",
                 arguments(3)
             ),
+            doctor: format!("select subject, verdict, found, advice from {in_schema}.doctor()"),
             pool_checkout: Self::checkout_statement(&in_schema.to_string()),
             schema,
         };
