@@ -5,6 +5,7 @@
 mod capture;
 mod completions;
 mod database;
+mod doctor;
 mod duration;
 mod exit;
 mod force_release;
@@ -68,6 +69,7 @@ enum Command {
     Sweep(sweep::Sweep),
     Pool(pool::Pool),
     Migrate(migrate::Migrate),
+    Doctor(doctor::Doctor),
     #[cfg(feature = "server")]
     Serve(Box<serve::Serve>),
     #[cfg(feature = "server")]
@@ -150,6 +152,7 @@ impl Program {
             Command::Sweep(sweep) => block_on(sweep.run(&database, &mut output)),
             Command::Pool(pool) => block_on(pool.run(&database, &mut output)),
             Command::Migrate(migrate) => block_on(migrate.run(&database, &mut output)),
+            Command::Doctor(doctor) => block_on(doctor.run(&database, &mut output)),
             #[cfg(feature = "server")]
             Command::Serve(serve) => serve.run(&database, &mut output),
             #[cfg(feature = "server")]

@@ -136,6 +136,29 @@ impl Output {
         self.lines(&lines)
     }
 
+    /// A text beside a margin of so many columns; below of it, where there is no room beside it.
+    pub(super) fn hanging(
+        &mut self,
+        margin: &str,
+        columns: usize,
+        text: &str,
+    ) -> Result<(), Failure> {
+        let width = self.width.unwrap_or(usize::MAX);
+        let mut lines = Vec::new();
+        if width < 2 * columns {
+            lines.extend(Some(margin.trim_end().to_owned()).filter(|margin| !margin.is_empty()));
+            let room = width.saturating_sub(GAP).max(NARROWEST);
+            lines.extend(parts(text, room).iter().map(|part| format!("  {part}")));
+        } else {
+            let mut margin = margin.to_owned();
+            for part in parts(text, width.saturating_sub(columns)) {
+                lines.push(format!("{margin}{part}"));
+                margin = " ".repeat(columns);
+            }
+        }
+        self.lines(&lines)
+    }
+
     /// The next rows of a table, with its header before the first.
     pub(super) fn rows(&mut self, table: &mut Table, rows: &[Vec<String>]) -> Result<(), Failure> {
         let lines = self.laid_out(table, rows);
@@ -308,21 +331,28 @@ impl Table {
     }
 }
 
-/// The pieces of a text, none of them longer than so many columns.
+/// The lines of a text, none of them longer than so many columns, broken between words where that is
+/// possible.
 fn parts(text: &str, width: usize) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut left = width;
-    for c in text.chars() {
-        let columns = c.width().unwrap_or(0);
-        if columns > left {
-            parts.push(String::new());
-            left = width;
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut used = 0;
+    for word in text.split_inclusive(' ') {
+        if used > 0 && used + word.trim_end().width() > width {
+            parts.push(std::mem::take(&mut part).trim_end().to_owned());
+            used = 0;
         }
-        left = left.saturating_sub(columns);
-        if let Some(part) = parts.last_mut() {
+        for c in word.chars() {
+            let columns = c.width().unwrap_or(0);
+            if used + columns > width && c != ' ' {
+                parts.push(std::mem::take(&mut part));
+                used = 0;
+            }
             part.push(c);
+            used += columns;
         }
     }
+    parts.push(part.trim_end().to_owned());
     parts
 }
 
@@ -391,7 +421,9 @@ mod tests {
     fn a_long_value_goes_on_in_the_next_line() {
         assert_eq!(parts("a東京b", 3), ["a東", "京b"]);
         assert_eq!(parts("", 3), [""]);
-        assert_eq!(parts("東", 1).concat(), "東");
+        assert_eq!(parts("one two three", 7), ["one two", "three"]);
+        assert_eq!(parts("a thousand", 5), ["a", "thous", "and"]);
+        assert_eq!(parts("one two", usize::MAX), ["one two"]);
     }
 
     #[test]

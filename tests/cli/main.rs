@@ -3,6 +3,7 @@
 //! `cargo test --features cli,private-server --test cli`
 
 mod connecting;
+mod doctor;
 mod exits;
 mod forcing;
 mod holding;

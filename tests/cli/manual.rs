@@ -42,6 +42,7 @@ fn every_command_explains_itself() {
         "sweep",
         "pool",
         "migrate",
+        "doctor",
         "completions",
         "man",
     ] {

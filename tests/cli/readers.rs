@@ -62,6 +62,7 @@ async fn every_command_that_prints_ends_quietly() {
         &["pool", "delete", "accounts", "1"],
         &["completions", "bash"],
         &["man"],
+        &["doctor"],
     ] {
         let ended = unread(url, arguments);
         assert_eq!(ended.code, Some(141), "{arguments:?}: {ended:?}");
