@@ -87,12 +87,13 @@ Exit codes:
   3    migrations are pending (migrate --check)
   69   the database cannot be reached, or cannot decide (a standby)
   70   the database's answer makes no sense
-  75   another has it; nothing was captured
-  77   the database role may not do this
+  75   another has it, or the time to wait is up
+  77   the database refuses the role, its password or its rights
   78   the schema is missing, or of another version
   79   the hold is gone
   80   it may have been done or not: do it again with the same --session
-  126, 127, 128+N  of run: not executable, not found, ended by signal N";
+  126, 127, 128+N  of run: not executable, not found, ended by signal N
+  130, 143, 141    SIGINT or SIGTERM came; nobody reads what is printed";
 
 /// Runs the program with the arguments of this process, and says with which code it ends.
 pub fn run() -> ExitCode {
