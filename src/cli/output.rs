@@ -413,7 +413,7 @@ mod tests {
             assert!(lines.iter().all(|line| line.width() <= width), "{lines:#?}");
             assert!(lines.iter().any(|line| line.contains("Ada")), "{lines:#?}");
         }
-        assert_eq!(table(Some(40))[2], "orders/edit/a-very-long…  東京");
+        assert_eq!(table(Some(40))[2], "orders/edit/a-very-long-…  東京");
         assert_eq!(table(Some(20))[1], "HOLDER: Ada");
     }
 
