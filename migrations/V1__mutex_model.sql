@@ -192,6 +192,7 @@ create table mutex_model (
     lock_children       boolean          not null default false,
     held_since          timestamptz      not null default clock_timestamp(),
     expires_at          timestamptz      generated always as (rule_ends_at(auto_release_rule, auto_release_config, captured_since)) stored,
+    ending              text,
 
     constraint mutex_model_pkey primary key (mutex_group, mutex_mode, mutex_id, permit),
     constraint mutex_is_named check (mutex_group <> '' or mutex_mode <> '' or mutex_id <> ''),
@@ -238,3 +239,4 @@ comment on column mutex_model.lock_parents is 'For a path of a tree: whether nob
 comment on column mutex_model.lock_children is 'For a path of a tree: whether nobody may capture a path below it. False for plain mutexes.';
 comment on column mutex_model.held_since is 'Database time at which this hold began; refreshes leave it.';
 comment on column mutex_model.expires_at is 'When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.';
+comment on column mutex_model.ending is 'Why the hold is about to be removed against its holder''s will, for the audit; null in every row that is there.';

@@ -22,7 +22,9 @@ begin
             'pool_block', 'activate_session', 'pool_inactive', 'pool_activate', 'pool_add', 'change_session', 'pool_update', 'pool_delete',
             'pool_get', 'pool_find', 'pool_count', 'pool_count_active', 'session_that_fits', 'pool_find_one_and_update', 'pool_delete_one',
             'pool_create_index', 'pool_list_indexes', 'pool_drop_index', 'pool_statistics',
-            'doctor')
+            'doctor',
+            'audit_only_grows', 'make_audit_partition', 'audit_partitions', 'keep_audit', 'write_audit', 'audit_is_on', 'enable_audit',
+            'disable_audit')
     loop
         execute format('revoke all on function %s from public', routine);
     end loop;

@@ -1,7 +1,7 @@
 -- For those who look after the locks of others.
 
 -- The one place that removes a hold against its holder's will: a rule that the database cannot judge has ended it, or a person has.
-create function remove_hold(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint, custom_rule_only boolean) returns hold_outcome
+create function remove_hold(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint, ending text) returns hold_outcome
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
@@ -14,16 +14,28 @@ begin
         select 'released', h.*, clock_timestamp(), h.owner_session, h.owner_name, h.fencing_token, null into answer from hold h
         where h.mutex_group = remove_hold.mutex_group and h.mutex_mode = remove_hold.mutex_mode and h.mutex_id = remove_hold.mutex_id
           and (remove_hold.fencing_token is null or h.fencing_token = remove_hold.fencing_token)
-          and not (remove_hold.custom_rule_only and h.auto_release_rule in ('', 'never', 'timeout', 'deadline', 'connection'))
+          and not (remove_hold.ending = 'evicted' and h.auto_release_rule in ('', 'never', 'timeout', 'deadline', 'connection'))
         order by h.permit
         limit 1
         for update skip locked;
         if found then
+            -- On the row itself, where the audit's trigger finds it: nobody but the functions can write there, and it cannot outlive
+            -- the hold.
+            if audit_is_on() then
+                update mutex_model h set ending = remove_hold.ending
+                where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
+                  and h.permit = answer.permit;
+            end if;
             delete from hold h
             where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
               and h.permit = answer.permit;
-            -- Not if a trigger of another program keeps it: then it stays, and is busy.
-            exit when not found;
+            if not found then
+                -- A trigger of another program keeps it: then it stays, and is busy.
+                update mutex_model h set ending = null
+                where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
+                  and h.permit = answer.permit and h.ending is not null;
+                exit;
+            end if;
             perform wake_lines(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id);
             return answer;
         end if;
@@ -51,7 +63,8 @@ begin
     return answer;
 end
 $$;
-comment on function remove_hold(text, text, text, bigint, boolean) is 'Used by evict and force_release; not called directly.';
+comment on function remove_hold(text, text, text, bigint, text) is
+    'Used by evict and force_release; not called directly. ending is evicted (only under a custom rule), or forced and the reason.';
 
 create function evict(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint) returns hold_outcome
 language plpgsql volatile parallel unsafe security definer
@@ -63,7 +76,7 @@ begin
     if evict.fencing_token is null then
         perform refuse_input('fencing_token must not be null: it says which hold was judged');
     end if;
-    return remove_hold(evict.mutex_group, evict.mutex_mode, evict.mutex_id, evict.fencing_token, true);
+    return remove_hold(evict.mutex_group, evict.mutex_mode, evict.mutex_id, evict.fencing_token, 'evicted');
 end
 $$;
 comment on function evict(text, text, text, bigint) is
@@ -86,8 +99,10 @@ declare
     first  hold_outcome;
 begin
     perform check_call(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, 'force_release');
+    perform check_text('reason', force_release.reason, 1600);
     loop
-        answer := remove_hold(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, force_release.fencing_token, false);
+        answer := remove_hold(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, force_release.fencing_token,
+                              concat_ws(' ', 'forced', force_release.reason));
         exit when answer.outcome <> 'released';
         -- On one line, whatever the names and the reason contain: a line of the log must not be forged.
         raise log using message = regexp_replace(format(

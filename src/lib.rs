@@ -30,10 +30,11 @@ pub use backend::{
 };
 pub use current_owner::{current_owner, with_owner};
 pub use domain::{
-    Access, AutoRelease, AutoReleaseRule, CaptureOutcome, Captured, Diagnosis, Error, Evicted,
-    FencingToken, Finding, ForceReleased, Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page,
-    PagePosition, Period, PoolIndex, PoolStatistics, PooledSession, Reach, Released, Result,
-    SessionFilter, Verdict, Waiter, WaiterQuery, Wish,
+    Access, AuditEvent, AuditKept, AuditQuery, AuditedDeed, AutoRelease, AutoReleaseRule,
+    CaptureOutcome, Captured, Diagnosis, Error, Evicted, FencingToken, Finding, ForceReleased,
+    Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition, Period, PoolIndex,
+    PoolStatistics, PooledSession, Reach, Released, Result, SessionFilter, Verdict, Waiter,
+    WaiterQuery, Wish,
 };
 pub use guard::{
     AtOnce, Guard, GuardParts, GuardState, Leader, Leadership, Lock, LockAll, TryLock, TryLockAll,

@@ -2,6 +2,46 @@
 
 -- tables, views and types ---
 
+partitioned table audit
+  -- Every beginning and end of a hold since enable_audit was called, in a partition for each month. Events are added and never changed: update, delete and truncate are refused, and keep_audit drops whole months that are past their time. (The owner of the table could drop it, or its triggers.)
+    at timestamp with time zone not null  -- Database time of the event.
+    number bigint not null default nextval('pgmutex.audit_number_sequence'::regclass)  -- Larger for a later event of the same database session; sets events of one time apart.
+    event text not null  -- captured; released (by the holder); evicted (its rule had ended it, and somebody noticed); forced (taken away by force_release, or by emptying the table). A hold that changes between exclusive and shared, or its owner, is released and captured.
+    mutex_group text collate "C" not null  -- First part of the mutex id.
+    mutex_mode text collate "C" not null  -- Second part of the mutex id.
+    mutex_id text collate "C" not null  -- Third part of the mutex id.
+    permit integer not null  -- 0: the hold was exclusive. Else it was shared, and this was the number of its permit.
+    fencing_token bigint not null  -- Token of the hold: what begins and ends one hold has the same.
+    owner_session text collate "C" not null  -- Whose hold it was: the owner's session.
+    owner_host text not null  -- Host of the owner.
+    owner_id text not null  -- User id of the owner.
+    owner_login text not null  -- Login of the owner.
+    owner_name text not null  -- Name of the owner.
+    reason text  -- For forced what force_release was told, for evicted the rule and its setting; else null.
+    database_role text not null  -- The role that was logged in to the database when it happened; of an evicted hold, whoever noticed.
+    client_address inet  -- Address of that connection's client (or of the pooler in between); null for a local socket.
+    application_name text not null  -- What that client calls itself.
+
+table audit_default
+  -- A part of the audit: default
+    at timestamp with time zone not null  -- Database time of the event.
+    number bigint not null default nextval('pgmutex.audit_number_sequence'::regclass)  -- Larger for a later event of the same database session; sets events of one time apart.
+    event text not null  -- captured; released (by the holder); evicted (its rule had ended it, and somebody noticed); forced (taken away by force_release, or by emptying the table). A hold that changes between exclusive and shared, or its owner, is released and captured.
+    mutex_group text collate "C" not null  -- First part of the mutex id.
+    mutex_mode text collate "C" not null  -- Second part of the mutex id.
+    mutex_id text collate "C" not null  -- Third part of the mutex id.
+    permit integer not null  -- 0: the hold was exclusive. Else it was shared, and this was the number of its permit.
+    fencing_token bigint not null  -- Token of the hold: what begins and ends one hold has the same.
+    owner_session text collate "C" not null  -- Whose hold it was: the owner's session.
+    owner_host text not null  -- Host of the owner.
+    owner_id text not null  -- User id of the owner.
+    owner_login text not null  -- Login of the owner.
+    owner_name text not null  -- Name of the owner.
+    reason text  -- For forced what force_release was told, for evicted the rule and its setting; else null.
+    database_role text not null  -- The role that was logged in to the database when it happened; of an evicted hold, whoever noticed.
+    client_address inet  -- Address of that connection's client (or of the pooler in between); null for a local socket.
+    application_name text not null  -- What that client calls itself.
+
 view held
   -- What is held now, by whom, since when and until when. Holds whose rule has ended them are left out; hold shows those too.
     mutex_group text collate "C"
@@ -102,6 +142,7 @@ table mutex_model with (fillfactor=70)
     lock_children boolean not null default false  -- For a path of a tree: whether nobody may capture a path below it. False for plain mutexes.
     held_since timestamp with time zone not null default clock_timestamp()  -- Database time at which this hold began; refreshes leave it.
     expires_at timestamp with time zone generated as pgmutex.rule_ends_at(auto_release_rule, auto_release_config, captured_since)  -- When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.
+    ending text  -- Why the hold is about to be removed against its holder's will, for the audit; null in every row that is there.
 
 table mutex_waiter
   -- Those who wait: one row is one place in the line of one mutex. Read it through the view waiting.
@@ -236,6 +277,10 @@ view waiting
 
 -- constraints ---
 
+pgmutex.audit: audit_event_is_known CHECK ((event = ANY (ARRAY['captured'::text, 'released'::text, 'evicted'::text, 'forced'::text])))
+
+pgmutex.audit_default: audit_event_is_known CHECK ((event = ANY (ARRAY['captured'::text, 'released'::text, 'evicted'::text, 'forced'::text])))
+
 pgmutex.mutex_listener: mutex_listener_pkey PRIMARY KEY (listener)
 
 pgmutex.mutex_model: auto_release_config_at_most_1600_bytes CHECK ((octet_length(auto_release_config) <= 1600))
@@ -296,6 +341,10 @@ pgmutex.token_generation: token_generation_pkey PRIMARY KEY (only_row)
 
 -- indexes ---
 
+CREATE INDEX audit_default_mutex_group_mutex_mode_mutex_id_at_idx ON pgmutex.audit_default USING btree (mutex_group, mutex_mode, mutex_id, at)
+
+CREATE INDEX audit_mutex ON ONLY pgmutex.audit USING btree (mutex_group, mutex_mode, mutex_id, at)
+
 CREATE UNIQUE INDEX mutex_listener_pkey ON pgmutex.mutex_listener USING btree (listener)
 
 CREATE INDEX mutex_model_lock_parents ON pgmutex.mutex_model USING btree (mutex_group, mutex_mode, mutex_id, permit) WHERE lock_parents
@@ -327,6 +376,8 @@ CREATE UNIQUE INDEX refinery_schema_history_pkey ON pgmutex.refinery_schema_hist
 CREATE UNIQUE INDEX token_generation_pkey ON pgmutex.token_generation USING btree (only_row)
 
 -- sequences ---
+
+audit_number_sequence bigint from 1 to 9223372036854775807 by 1 cache 1
 
 fencing_token_sequence bigint from 1 to 9223372036854775807 by 1 cache 1
 
@@ -575,6 +626,44 @@ begin
         where lost.listener = attach_session.instead_of
         for update skip locked);
     return number;
+end
+$function$
+
+-- Whether enable_audit has switched the audit on.
+CREATE OR REPLACE FUNCTION pgmutex.audit_is_on()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    return exists (select from pg_trigger t where t.tgrelid = 'mutex_model'::regclass and t.tgname = 'audit_hold');
+end
+$function$
+
+-- Trigger: refuses to change or remove events of the audit.
+CREATE OR REPLACE FUNCTION pgmutex.audit_only_grows()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    raise insufficient_privilege using message = format('events of the audit are not changed or removed (%s of table %I)', lower(tg_op), tg_table_name),
+        hint = 'keep_audit drops whole months that are older than the retention.';
+end
+$function$
+
+-- The months that the audit has partitions for.
+CREATE OR REPLACE FUNCTION pgmutex.audit_partitions(OUT name text, OUT month timestamp with time zone)
+ RETURNS SETOF record
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+begin
+    return query
+    select c.relname::text, to_timestamp(right(c.relname, 7), 'YYYY_MM')
+    from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'audit'::regclass and c.relname ~ '^audit_[0-9]{4}_(0[1-9]|1[0-2])$';
 end
 $function$
 
@@ -1526,6 +1615,31 @@ AS $function$
     select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer
 $function$
 
+-- Writes no more events into table audit, which stays, and says whether that is new. Only for the owner of the schema.
+CREATE OR REPLACE FUNCTION pgmutex.disable_audit()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    if not audit_is_on() then
+        return false;
+    end if;
+    lock table mutex_model in access exclusive mode;
+    if not audit_is_on() then
+        return false;
+    end if;
+    drop trigger audit_hold on mutex_model;
+    drop trigger audit_change on mutex_model;
+    drop trigger audit_truncate on mutex_model;
+    return true;
+end
+$function$
+
 -- Looks at what has to be right around the locks, and says for each subject a verdict (ok, note, warning, problem), what was found, and what to do about it. Changes nothing, and reads only a part of large tables. What lasts longer than patience is reported as old. It shows numbers of processes and names of roles that its owner may see, never their queries.
 CREATE OR REPLACE FUNCTION pgmutex.doctor(patience interval DEFAULT '00:05:00'::interval)
  RETURNS TABLE(subject text, verdict text, found text, advice text)
@@ -1948,6 +2062,39 @@ begin
 end
 $function$
 
+-- Has every beginning and end of a hold written into table audit from now on, and says whether that is new. Waits up to 5 seconds for transactions that have captured something. Only for the owner of the schema.
+CREATE OR REPLACE FUNCTION pgmutex.enable_audit()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    if audit_is_on() then
+        return false;
+    end if;
+    lock table mutex_model in share row exclusive mode;
+    if audit_is_on() then
+        return false;
+    end if;
+    -- Whatever is older than a retention is left to a call that says one.
+    perform keep_audit('1000 years');
+    create trigger audit_hold after insert or delete on mutex_model
+    for each row execute function write_audit();
+    -- No refresh writes these columns.
+    create trigger audit_change after update of mutex_group, mutex_mode, mutex_id, permit, owner_session, fencing_token on mutex_model
+    for each row when ((old.mutex_group, old.mutex_mode, old.mutex_id, old.permit, old.owner_session, old.fencing_token)
+                       is distinct from (new.mutex_group, new.mutex_mode, new.mutex_id, new.permit, new.owner_session, new.fencing_token))
+    execute function write_audit();
+    create trigger audit_truncate before truncate on mutex_model
+    for each statement execute function write_audit();
+    return true;
+end
+$function$
+
 -- Where the range of all that begins with a path ends.
 CREATE OR REPLACE FUNCTION pgmutex.end_of_path(mutex_id text)
  RETURNS text
@@ -2000,7 +2147,7 @@ begin
     if evict.fencing_token is null then
         perform refuse_input('fencing_token must not be null: it says which hold was judged');
     end if;
-    return remove_hold(evict.mutex_group, evict.mutex_mode, evict.mutex_id, evict.fencing_token, true);
+    return remove_hold(evict.mutex_group, evict.mutex_mode, evict.mutex_id, evict.fencing_token, 'evicted');
 end
 $function$
 
@@ -2125,8 +2272,10 @@ declare
     first  hold_outcome;
 begin
     perform check_call(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, 'force_release');
+    perform check_text('reason', force_release.reason, 1600);
     loop
-        answer := remove_hold(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, force_release.fencing_token, false);
+        answer := remove_hold(force_release.mutex_group, force_release.mutex_mode, force_release.mutex_id, force_release.fencing_token,
+                              concat_ws(' ', 'forced', force_release.reason));
         exit when answer.outcome <> 'released';
         -- On one line, whatever the names and the reason contain: a line of the log must not be forged.
         raise log using message = regexp_replace(format(
@@ -2432,6 +2581,68 @@ begin
     left join hold h on h.mutex_group = a.mutex_group and h.mutex_mode = a.mutex_mode and h.mutex_id = a.mutex_id
                     and h.fencing_token = a.fencing_token
     where a.fencing_token <> all (coalesce(kept, '{}'));
+end
+$function$
+
+-- Makes the partitions of the audit for this month and those of the time ahead, moves events that had no month into one, and drops the months that have wholly passed since longer than the retention: an event is kept for up to a month more. Call it now and then, from anywhere: where nothing is to do it does nothing. If the months have run out, captures wait while events are moved, some seconds for a million. Only for the owner of the schema.
+CREATE OR REPLACE FUNCTION pgmutex.keep_audit(retention interval DEFAULT '1 year'::interval, ahead interval DEFAULT '3 mons'::interval, OUT made integer, OUT moved bigint, OUT dropped integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+ SET lock_timeout TO '2s'
+AS $function$
+declare
+    now_is  timestamptz := clock_timestamp();
+    missing timestamptz[];
+    stale   text[];
+    is_used boolean;
+    month   timestamptz;
+    name    text;
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    if retention is null or ahead is null
+       or extract(epoch from retention) not between 0 and extract(epoch from interval '1000 years')
+       or extract(epoch from ahead) not between 0 and extract(epoch from interval '10 years') then
+        perform refuse_input('retention must be from 0 to 1000 years, and ahead from 0 to 10 years');
+    end if;
+    made := 0; moved := 0; dropped := 0;
+    for attempt in 1..2 loop
+        select array_agg(m.month order by m.month) into missing
+        from generate_series(date_trunc('month', now_is), now_is + ahead, interval '1 month') m (month)
+        where m.month not in (select p.month from audit_partitions() p);
+        select array_agg(p.name) into stale from audit_partitions() p where p.month + interval '1 month' <= now_is - retention;
+        is_used := pg_relation_size('audit_default') > 0;
+        if missing is null and stale is null and not is_used then
+            return;
+        end if;
+        exit when attempt = 2;
+        lock table audit in access exclusive mode;
+    end loop;
+
+    foreach name in array coalesce(stale, '{}') loop
+        execute format('drop table %I', name);
+        dropped := dropped + 1;
+    end loop;
+    if is_used then
+        alter table audit detach partition audit_default;
+        alter table audit_default rename to audit_to_be_moved;
+        perform make_audit_partition('audit_default', 'default', null);
+        select count(*) into moved from audit_to_be_moved;
+        select array_agg(distinct date_trunc('month', e.at)) || missing into missing from audit_to_be_moved e;
+    end if;
+    for month in select distinct m from unnest(missing) m order by m loop
+        name := 'audit_' || to_char(month, 'YYYY_MM');
+        perform make_audit_partition(
+            name, format('for values from (%L) to (%L)', month, month + interval '1 month'),
+            case when is_used then format('from audit_to_be_moved e where e.at >= %L and e.at < %L', month, month + interval '1 month') end);
+        made := made + 1;
+    end loop;
+    if is_used then
+        drop table audit_to_be_moved;
+    end if;
 end
 $function$
 
@@ -2890,6 +3101,29 @@ begin
                          where old.seen_at < clock_timestamp() - interval '10 minutes'
                            and not exists (select from mutex_waiter w where w.listener = old.listener)
                          for update skip locked);
+end
+$function$
+
+-- Used by keep_audit; not called directly.
+CREATE OR REPLACE FUNCTION pgmutex.make_audit_partition(name text, bounds text, events_from text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    execute format('create table %I (like audit including defaults including constraints including comments)', name);
+    -- Whoever may do this for the owner, a superuser perhaps, does not become the owner of events.
+    execute format('alter table %I owner to %s', name, (select c.relowner::regrole from pg_class c where c.oid = 'audit'::regclass));
+    execute format('comment on table %I is %L', name, 'A part of the audit: ' || bounds);
+    execute format('create trigger audit_is_not_emptied before truncate on %I for each statement execute function audit_only_grows()', name);
+    if events_from is not null then
+        execute format('insert into %I (at, number, event, mutex_group, mutex_mode, mutex_id, permit, fencing_token, owner_session, owner_host, '
+                       'owner_id, owner_login, owner_name, reason, database_role, client_address, application_name) '
+                       'select e.at, e.number, e.event, e.mutex_group, e.mutex_mode, e.mutex_id, e.permit, e.fencing_token, e.owner_session, '
+                       'e.owner_host, e.owner_id, e.owner_login, e.owner_name, e.reason, e.database_role, e.client_address, e.application_name %s',
+                       name, events_from);
+    end if;
+    execute format('alter table audit attach partition %I %s', name, bounds);
 end
 $function$
 
@@ -3847,8 +4081,8 @@ begin
 end
 $function$
 
--- Used by evict and force_release; not called directly.
-CREATE OR REPLACE FUNCTION pgmutex.remove_hold(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint, custom_rule_only boolean)
+-- Used by evict and force_release; not called directly. ending is evicted (only under a custom rule), or forced and the reason.
+CREATE OR REPLACE FUNCTION pgmutex.remove_hold(mutex_group text, mutex_mode text, mutex_id text, fencing_token bigint, ending text)
  RETURNS pgmutex.hold_outcome
  LANGUAGE plpgsql
  SET search_path TO 'pgmutex', 'pg_temp'
@@ -3862,16 +4096,28 @@ begin
         select 'released', h.*, clock_timestamp(), h.owner_session, h.owner_name, h.fencing_token, null into answer from hold h
         where h.mutex_group = remove_hold.mutex_group and h.mutex_mode = remove_hold.mutex_mode and h.mutex_id = remove_hold.mutex_id
           and (remove_hold.fencing_token is null or h.fencing_token = remove_hold.fencing_token)
-          and not (remove_hold.custom_rule_only and h.auto_release_rule in ('', 'never', 'timeout', 'deadline', 'connection'))
+          and not (remove_hold.ending = 'evicted' and h.auto_release_rule in ('', 'never', 'timeout', 'deadline', 'connection'))
         order by h.permit
         limit 1
         for update skip locked;
         if found then
+            -- On the row itself, where the audit's trigger finds it: nobody but the functions can write there, and it cannot outlive
+            -- the hold.
+            if audit_is_on() then
+                update mutex_model h set ending = remove_hold.ending
+                where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
+                  and h.permit = answer.permit;
+            end if;
             delete from hold h
             where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
               and h.permit = answer.permit;
-            -- Not if a trigger of another program keeps it: then it stays, and is busy.
-            exit when not found;
+            if not found then
+                -- A trigger of another program keeps it: then it stays, and is busy.
+                update mutex_model h set ending = null
+                where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
+                  and h.permit = answer.permit and h.ending is not null;
+                exit;
+            end if;
             perform wake_lines(remove_hold.mutex_group, remove_hold.mutex_mode, remove_hold.mutex_id);
             return answer;
         end if;
@@ -4460,6 +4706,57 @@ begin
     loop
         perform wake_line('pgmutex.pool', wake_pool.collection, line);
     end loop;
+end
+$function$
+
+-- Trigger: writes the beginnings and ends of holds into the audit.
+CREATE OR REPLACE FUNCTION pgmutex.write_audit()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    what text := 'released';
+    why  text;
+begin
+    if tg_op = 'TRUNCATE' then
+        insert into audit (at, event, mutex_group, mutex_mode, mutex_id, permit, fencing_token,
+                           owner_session, owner_host, owner_id, owner_login, owner_name,
+                           reason, database_role, client_address, application_name)
+        select clock_timestamp(), 'forced', h.mutex_group, h.mutex_mode, h.mutex_id, h.permit, h.fencing_token,
+               h.owner_session, h.owner_host, h.owner_id, h.owner_login, h.owner_name,
+               'truncate', session_user, inet_client_addr(), current_setting('application_name')
+        from hold h;
+        return null;
+    end if;
+    if tg_op <> 'INSERT' then
+        if old.ending is not null then
+            -- Only the functions that remove a hold against its holder's will write there.
+            what := split_part(old.ending, ' ', 1);
+            why := nullif(substr(old.ending, length(what) + 2), '');
+        elsif hold_is_over(old.auto_release_rule, old.auto_release_config, old.expires_at, clock_timestamp()) then
+            what := 'evicted';
+        end if;
+        if what = 'evicted' then
+            why := rtrim(old.auto_release_rule || ' ' || old.auto_release_config);
+        end if;
+        insert into audit (at, event, mutex_group, mutex_mode, mutex_id, permit, fencing_token,
+                           owner_session, owner_host, owner_id, owner_login, owner_name,
+                           reason, database_role, client_address, application_name)
+        values (clock_timestamp(), what, old.mutex_group, old.mutex_mode, old.mutex_id, old.permit, old.fencing_token,
+                old.owner_session, old.owner_host, old.owner_id, old.owner_login, old.owner_name,
+                why, session_user, inet_client_addr(), current_setting('application_name'));
+    end if;
+    if tg_op <> 'DELETE' then
+        insert into audit (at, event, mutex_group, mutex_mode, mutex_id, permit, fencing_token,
+                           owner_session, owner_host, owner_id, owner_login, owner_name,
+                           reason, database_role, client_address, application_name)
+        values (clock_timestamp(), 'captured', new.mutex_group, new.mutex_mode, new.mutex_id, new.permit, new.fencing_token,
+                new.owner_session, new.owner_host, new.owner_id, new.owner_login, new.owner_name,
+                null, session_user, inet_client_addr(), current_setting('application_name'));
+    end if;
+    return null;
 end
 $function$
 

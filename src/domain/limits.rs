@@ -11,6 +11,8 @@ pub(crate) const OWNER_TEXT: usize = 400;
 pub(crate) const AUTO_RELEASE_RULE: usize = 400;
 pub(crate) const AUTO_RELEASE_CONFIG: usize = 1600;
 pub(crate) const STATUS_DATA: usize = 65_536;
+/// Of the reason for a forced release, as the function takes it.
+pub(crate) const REASON: usize = 1600;
 
 /// Refuses a text that its column could not take, in the words that the SQL functions use.
 pub(crate) fn check(field: &'static str, value: &str, most_bytes: usize) -> Result<(), Error> {
@@ -30,4 +32,9 @@ pub(crate) fn check(field: &'static str, value: &str, most_bytes: usize) -> Resu
 /// Refuses a status text that its column could not take.
 pub(crate) fn check_status_data(status_data: Option<&str>) -> Result<(), Error> {
     check("status_data", status_data.unwrap_or_default(), STATUS_DATA)
+}
+
+/// Refuses a reason that the audit could not keep.
+pub(crate) fn check_reason(reason: &str) -> Result<(), Error> {
+    check("reason", reason, REASON)
 }

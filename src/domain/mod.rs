@@ -1,6 +1,7 @@
 //! What a mutex is: names, owners, holds, rules and errors. Pure values, no input or output.
 
 mod access;
+mod audit;
 mod auto_release;
 mod diagnosis;
 mod error;
@@ -19,11 +20,12 @@ mod waiter;
 mod wish;
 
 pub use access::Access;
+pub use audit::{AuditEvent, AuditKept, AuditQuery, AuditedDeed};
 pub use auto_release::{AutoRelease, AutoReleaseRule};
 pub use diagnosis::{Diagnosis, Finding, Verdict};
 pub use error::{Error, Result};
 pub use fencing_token::FencingToken;
-pub(crate) use limits::check_status_data;
+pub(crate) use limits::{check_reason, check_status_data};
 pub use mutex::{Mutex, MutexState};
 pub use mutex_id::MutexId;
 pub use mutex_owner::MutexOwner;

@@ -1,6 +1,7 @@
 //! The face of the library: where backends, routes and rules are put together, and the verbs are
 //! called.
 
+mod audit;
 mod builder;
 mod capture;
 mod capture_all;
@@ -519,8 +520,9 @@ impl Mutexes {
         self.parts.routes.of_group("").now().await
     }
 
-    /// Takes a mutex away from whoever holds it. The reason and the database role go to the
-    /// server's log. The holder is not told: a refresh will say [`Error::Lost`].
+    /// Takes a mutex away from whoever holds it. The reason (at most 1,600 bytes) and the database
+    /// role go to the server's log, and into the [audit](Self::enable_audit) if it is on. The holder
+    /// is not told: a refresh will say [`Error::Lost`].
     ///
     /// # Errors
     /// [`Error::Busy`] while the holder writes behind its fence. [`Error::OutcomeUnknown`] if the

@@ -3,7 +3,7 @@ use std::future::IntoFuture;
 use crate::{
     backend::{BackendFuture, ForceReleaseRequest, MutexBackend, ReleaseRequest},
     current_owner::current_owner,
-    domain::{FencingToken, ForceReleased, MutexId, MutexOwner, Released, Result},
+    domain::{FencingToken, ForceReleased, MutexId, MutexOwner, Released, Result, check_reason},
 };
 
 /// A release in the making: say more, then await it. See
@@ -97,6 +97,7 @@ impl<'a> IntoFuture for ForceRelease<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
+            check_reason(&self.request.reason)?;
             let outcome = self.backend.force_release(&self.request).await?;
             if let ForceReleased::Released(mutex) = &outcome {
                 tracing::warn!(

@@ -1,5 +1,6 @@
 //! Mutexes kept in PostgreSQL. The only place that speaks to the server.
 
+mod audit;
 mod backend;
 mod call;
 mod connect;

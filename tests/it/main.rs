@@ -5,6 +5,7 @@
 
 mod support;
 
+mod audit;
 mod bad_input;
 mod conformance;
 mod connection_rule;
@@ -31,6 +32,7 @@ mod semaphore_service;
 mod several;
 mod shared_access;
 mod sql_api;
+mod tap;
 mod tls_missing;
 mod tokens;
 mod transactions;

@@ -70,10 +70,10 @@ async fn every_object_explains_itself() {
             where p.pronamespace = 'pgmutex'::regnamespace and obj_description(p.oid, 'pg_proc') is null
             union all
             select c.oid::regclass::text from pg_class c
-            where c.relnamespace = 'pgmutex'::regnamespace and c.relkind in ('r', 'v', 'S') and obj_description(c.oid, 'pg_class') is null
+            where c.relnamespace = 'pgmutex'::regnamespace and c.relkind in ('r', 'p', 'v', 'S') and obj_description(c.oid, 'pg_class') is null
             union all
             select c.oid::regclass || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
-            where c.relnamespace = 'pgmutex'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
+            where c.relnamespace = 'pgmutex'::regnamespace and c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped
                   and col_description(c.oid, a.attnum) is null
             union all
             select t.oid::regtype::text from pg_type t join pg_class c on c.oid = t.typrelid
@@ -112,7 +112,7 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
         .await;
     // Each inner function called first, so that it is compiled with this path; most are refused, which is as well.
     for inner in [
-        "remove_hold('g', 'm', '1', null, false)",
+        "remove_hold('g', 'm', '1', null, 'forced')",
         "draw_fencing_token()",
         "check_call('g', 'm', '1', 's')",
         "check_rule('timeout', '300')",
@@ -146,6 +146,11 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
         "check_text('a', 'b', 1)",
         "mutex_key('g', 'm', '1')",
         "rule_ends_at('timeout', '300', now())",
+        "audit_is_on()",
+        "audit_partitions()",
+        "enable_audit()",
+        "disable_audit()",
+        "keep_audit()",
     ] {
         let _ = caller
             .try_ask(&format!("select pgmutex.{inner}::text"))

@@ -235,7 +235,7 @@ async fn the_readmes_sql_runs() {
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap())
         .collect();
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 7);
     session.run("begin").await;
     for block in blocks {
         session.run(block).await;

@@ -1,6 +1,7 @@
 //! The verbs as values, so that one place can decide how to run any of them: on a pooled client, in
 //! a transaction begun for it or in the caller's, once or again.
 
+mod audit;
 mod one;
 mod pool;
 mod several;
@@ -10,6 +11,7 @@ use std::future::Future;
 
 use tokio_postgres::GenericClient;
 
+pub(super) use audit::*;
 pub(super) use one::*;
 pub(super) use pool::*;
 pub(super) use several::*;

@@ -1,3 +1,4 @@
+mod audit;
 mod diagnose;
 mod one;
 mod pool;
@@ -55,6 +56,10 @@ struct Statements {
     look_at_lines: String,
     pool_checkout: String,
     doctor: String,
+    enable_audit: String,
+    disable_audit: String,
+    keep_audit: String,
+    audit: String,
 }
 
 impl Repository {
@@ -112,6 +117,12 @@ impl Repository {
             ),
             doctor: format!("select subject, verdict, found, advice from {in_schema}.doctor()"),
             pool_checkout: Self::checkout_statement(&in_schema.to_string()),
+            enable_audit: format!("select {in_schema}.enable_audit()"),
+            disable_audit: format!("select {in_schema}.disable_audit()"),
+            keep_audit: format!(
+                "select made, moved, dropped from {in_schema}.keep_audit(make_interval(secs => $1))"
+            ),
+            audit: Self::audit_statement(&in_schema),
             schema,
         };
         Self {

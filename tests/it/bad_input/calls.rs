@@ -221,11 +221,22 @@ async fn filters_that_nothing_can_fit_find_nothing_or_are_refused() {
         let refused = mutexes.list(&filter).await.unwrap_err();
         assert!(matches!(refused, Error::Refused { .. }), "{refused}");
     }
-    let refused = mutexes
-        .force_release(&mutex_id("m"), "a\0b")
-        .await
-        .unwrap_err();
-    assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    for reason in ["a\0b".to_owned(), "é".repeat(801)] {
+        let refused = mutexes
+            .force_release(&mutex_id("m"), reason)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                Error::InvalidInput {
+                    field: "reason",
+                    ..
+                }
+            ),
+            "{refused}"
+        );
+    }
     assert_eq!(mutexes.count(&all()).await.unwrap(), 1);
 }
 

@@ -25,20 +25,20 @@ pub(crate) async fn schema_dump(client: &Client) -> String {
 const SECTIONS: [(&str, &str); 7] = [
     (
         "tables, views and types",
-        "select case c.relkind when 'r' then 'table' when 'v' then 'view' when 'c' then 'type' end || ' ' || c.relname
+        "select case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'v' then 'view' when 'c' then 'type' end || ' ' || c.relname
                 || coalesce(' with (' || array_to_string(c.reloptions, ', ') || ')', '') || E'\\n'
                 || coalesce('  -- ' || obj_description(c.oid, 'pg_class') || E'\\n', '')
                 || string_agg(
                        '    ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
                        || case when co.collname <> 'default' then ' collate ' || quote_ident(co.collname) else '' end
-                       || case when a.attnotnull and c.relkind = 'r' then ' not null' else '' end
+                       || case when a.attnotnull and c.relkind in ('r', 'p') then ' not null' else '' end
                        || case when d.oid is null then '' when a.attgenerated = 's' then ' generated as ' else ' default ' end
                        || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
                        || coalesce('  -- ' || col_description(c.oid, a.attnum), ''), E'\\n' order by a.attnum)
          from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
               left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
               left join pg_collation co on co.oid = a.attcollation
-         where n.nspname = 'pgmutex' and c.relkind in ('r', 'v', 'c') and a.attnum > 0 and not a.attisdropped
+         where n.nspname = 'pgmutex' and c.relkind in ('r', 'p', 'v', 'c') and a.attnum > 0 and not a.attisdropped
          group by c.oid, c.relkind, c.relname, c.reloptions
          order by c.relname",
     ),
