@@ -2,6 +2,7 @@
 //!
 //! A command is a file of its own: its arguments, and what it does with them through `Mutexes`.
 
+mod audit;
 mod capture;
 mod completions;
 mod database;
@@ -69,6 +70,7 @@ enum Command {
     Sweep(sweep::Sweep),
     Pool(pool::Pool),
     Migrate(migrate::Migrate),
+    Audit(audit::Audit),
     Doctor(doctor::Doctor),
     #[cfg(feature = "server")]
     Serve(Box<serve::Serve>),
@@ -153,6 +155,7 @@ impl Program {
             Command::Sweep(sweep) => block_on(sweep.run(&database, &mut output)),
             Command::Pool(pool) => block_on(pool.run(&database, &mut output)),
             Command::Migrate(migrate) => block_on(migrate.run(&database, &mut output)),
+            Command::Audit(audit) => block_on(audit.run(&database, &mut output)),
             Command::Doctor(doctor) => block_on(doctor.run(&database, &mut output)),
             #[cfg(feature = "server")]
             Command::Serve(serve) => serve.run(&database, &mut output),

@@ -2,6 +2,7 @@
 //!
 //! `cargo test --features cli,private-server --test cli`
 
+mod audit;
 mod connecting;
 mod doctor;
 mod exits;

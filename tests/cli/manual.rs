@@ -9,7 +9,7 @@ fn ended(arguments: &[&str]) -> Ended {
     ended
 }
 
-/// The commands, as the help lists them; those of `pool` with it in front.
+/// The commands, as the help lists them; those below another with it in front.
 fn commands() -> Vec<Vec<String>> {
     let listed = |path: &[&str]| {
         let help = ended(&[path, &["--help"]].concat()).output;
@@ -24,7 +24,9 @@ fn commands() -> Vec<Vec<String>> {
             .collect::<Vec<_>>()
     };
     let mut commands = listed(&[]);
-    commands.extend(listed(&["pool"]));
+    for above in ["pool", "audit"] {
+        commands.extend(listed(&[above]));
+    }
     commands
 }
 
@@ -42,6 +44,7 @@ fn every_command_explains_itself() {
         "sweep",
         "pool",
         "migrate",
+        "audit",
         "doctor",
         "completions",
         "man",

@@ -63,6 +63,9 @@ async fn every_command_that_prints_ends_quietly() {
         &["completions", "bash"],
         &["man"],
         &["doctor"],
+        &["audit", "enable"],
+        &["audit", "keep", "--for", "1y"],
+        &["audit", "disable", "--json"],
     ] {
         let ended = unread(url, arguments);
         assert_eq!(ended.code, Some(141), "{arguments:?}: {ended:?}");

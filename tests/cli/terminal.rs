@@ -76,6 +76,7 @@ async fn no_line_is_longer_than_the_terminal() {
     let database = Database::fresh().await;
     let url = database.url();
     let mutexes = database.mutexes().await;
+    mutexes.enable_audit().await.unwrap();
     for number in 0..3 {
         let id = mutex_id(&format!("a-very-long-name-of-a-mutex-東京-{number}"));
         let owner = owner(&"long-session-".repeat(9))
@@ -102,6 +103,7 @@ async fn no_line_is_longer_than_the_terminal() {
         &["pool", "list", "accounts", "--payload"],
         &["pool", "show", "accounts", "1", "--payload"],
         &["sweep"],
+        &["audit", "list"],
         &["doctor"],
     ] {
         for width in [80_u32, 40] {
