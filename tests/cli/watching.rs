@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     program::run,
-    running::running,
+    running::{eventually, running},
     support::{Database, mutex_id, owner},
 };
 
@@ -28,12 +28,24 @@ async fn it_says_when_something_has_changed_and_nothing_otherwise() {
         .await
         .unwrap();
     assert_eq!(sessions(&watching.line()), ["s1"]);
-    // Refreshed, it is the same hold: the next line is about something else.
-    mutexes
-        .refresh(&mutex_id("1"))
-        .owner(owner("s1"))
-        .await
-        .unwrap();
+    // Refreshed, it is the same hold: although it has looked, the next line is about something else.
+    let refreshed = mutexes.refresh(&mutex_id("1")).owner(owner("s1")).await;
+    let since = refreshed.unwrap().captured_since;
+    let client = database.client().await;
+    // Three intervals later it has.
+    let looks = "select count(*) from pg_stat_activity
+        where datname = current_database() and state = 'idle' and pid <> pg_backend_pid()
+          and extract(epoch from query_start)::float8 > $1::float8 + 0.3";
+    let since = since.timestamp_micros() as f64 / 1e6;
+    eventually(async || {
+        client
+            .query_one(looks, &[&since])
+            .await
+            .unwrap()
+            .get::<_, i64>(0)
+            > 0
+    })
+    .await;
     mutexes
         .capture(&mutex_id("2"))
         .owner(owner("s2"))
