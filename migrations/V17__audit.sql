@@ -79,6 +79,7 @@ begin
     execute format('create table %I (like audit including defaults including constraints including comments)', name);
     -- Whoever may do this for the owner, a superuser perhaps, does not become the owner of events.
     execute format('alter table %I owner to %s', name, (select c.relowner::regrole from pg_class c where c.oid = 'audit'::regclass));
+    execute format('revoke all on type %I from public', name);
     execute format('comment on table %I is %L', name, 'A part of the audit: ' || bounds);
     execute format('create trigger audit_is_not_emptied before truncate on %I for each statement execute function audit_only_grows()', name);
     if events_from is not null then
@@ -95,6 +96,10 @@ comment on function make_audit_partition(text, text, text) is 'Used by keep_audi
 
 -- For what no month has a place for, so that a missing partition fails no capture.
 select make_audit_partition('audit_default', 'default', null);
+
+-- Events keep the owner sessions of what is held now: for those who look after locks, not for those who look at them.
+insert into object_role (kind, name, role)
+values ('relation', 'audit', 'admin'), ('relation', 'audit_default', 'owner'), ('relation', 'audit_number_sequence', 'owner');
 
 create function audit_partitions(out name text, out month timestamptz) returns setof record
 language plpgsql volatile parallel unsafe

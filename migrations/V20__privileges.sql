@@ -1,4 +1,4 @@
--- Nothing is for everybody: the owner of the schema grants what a role needs.
+-- Nothing is for everybody: the owner of the schema grants what a role needs, by grant_role.
 do $$
 declare
     routine regprocedure;
@@ -24,9 +24,20 @@ begin
             'pool_create_index', 'pool_list_indexes', 'pool_drop_index', 'pool_statistics',
             'doctor',
             'audit_only_grows', 'make_audit_partition', 'audit_partitions', 'keep_audit', 'write_audit', 'audit_is_on', 'enable_audit',
-            'disable_audit')
+            'disable_audit',
+            'role_objects', 'hand_over', 'may_become', 'check_granting', 'grant_objects', 'revoke_objects', 'grant_role', 'revoke_role',
+            'complete_grants',
+            'm3_mutex_config', 'm3_mutex_token_read', 'm3_mutex_write_begins', 'm3_mutex_write_ends', 'm3_mutex_insert', 'm3_mutex_update',
+            'm3_mutex_delete', 'm3_mutex_relation', 'is_m3_mutex_view', 'install_m3_mutex', 'uninstall_m3_mutex', 'import_m3_mutex',
+            'adopt_m3_mutex', 'doctor')
     loop
         execute format('revoke all on function %s from public', routine);
+        -- What no role was given is its owner's.
+        insert into object_role (kind, name, role)
+        select 'function', p.proname, 'owner' from pg_proc p where p.oid = routine
+        on conflict do nothing;
     end loop;
 end
 $$;
+
+select complete_grants();

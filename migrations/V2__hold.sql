@@ -11,16 +11,14 @@ comment on view hold is
     'Every row of mutex_model, over or not, with a fixed list of columns. The functions read and write through it, so a column '
     'that another program adds to the table disturbs nothing.';
 
-create view held as
+create view live_hold as
 select mutex_group, mutex_mode, mutex_id, permit, permits,
        owner_session, owner_host, owner_id, owner_login, owner_name,
        auto_release_rule, auto_release_config, status_data, fencing_token,
-       held_since, captured_since, expires_at, lock_parents, lock_children,
-       case when isfinite(held_since) then clock_timestamp() - held_since end as held_for,
-       case when isfinite(expires_at) then expires_at - clock_timestamp() end as time_left
+       held_since, captured_since, expires_at, lock_parents, lock_children
 from hold
 where (expires_at is null or expires_at >= clock_timestamp())
-  -- The question of session_is_gone, written out: whoever may read this view need not be allowed to call a function. (Advisory
+  -- The question of session_is_gone, written out: whoever may read a view need not be allowed to call a function. (Advisory
   -- locks are not replicated, so a standby cannot tell.)
   and case
           when auto_release_rule <> 'connection' or auto_release_config !~ '^[0-9]{1,18}( [0-9]{1,10})?$' or pg_is_in_recovery() then true
@@ -28,7 +26,30 @@ where (expires_at is null or expires_at >= clock_timestamp())
           else not pg_try_advisory_xact_lock_shared(split_part(auto_release_config, ' ', 1)::bigint)
       end;
 
+comment on view live_hold is
+    'The holds whose rule has not ended them, with their secrets, for the views of this schema: nobody else need read it. held shows them to people.';
+
+-- An owner_session is what a release is compared with, and an application may have made it the key of a web session. So whoever may not
+-- read hold is shown a digest of it, by which rows can be told apart, and no status_data. That is found out once for each query: the
+-- planner makes one value of a subquery that depends on no row. As an expression, a column also gives no statistics of what is behind
+-- it to operators of the reader's own.
+create view held as
+select mutex_group, mutex_mode, mutex_id, permit, permits,
+       case when (select has_table_privilege('hold'::regclass, 'select')) then owner_session
+            else 'sha256:' || left(encode(sha256(convert_to(owner_session, getdatabaseencoding()::name)), 'hex'), 12) end as owner_session,
+       owner_host, owner_id, owner_login, owner_name,
+       auto_release_rule, auto_release_config,
+       case when (select has_table_privilege('hold'::regclass, 'select')) then status_data end as status_data,
+       fencing_token,
+       held_since, captured_since, expires_at, lock_parents, lock_children,
+       case when isfinite(held_since) then clock_timestamp() - held_since end as held_for,
+       case when isfinite(expires_at) then expires_at - clock_timestamp() end as time_left
+from live_hold;
+
 comment on view held is 'What is held now, by whom, since when and until when. Holds whose rule has ended them are left out; hold shows those too.';
+comment on column held.owner_session is
+    'Who holds it: for whoever may not read hold only a digest. A comparison with it reads every hold of the mutexes asked for; list() and hold find an owner by index.';
+comment on column held.status_data is 'Free text of the holder; null for whoever may not read hold.';
 comment on column held.held_for is 'Age of the hold.';
 comment on column held.time_left is 'Time until the rule ends the hold; null if no time does.';
 

@@ -468,8 +468,12 @@ create view waiting as
 select w.mutex_group, w.mutex_mode, w.mutex_id,
        w.place,
        w.access, w.permits,
-       w.owner_session, w.owner_host, w.owner_id, w.owner_login, w.owner_name,
-       coalesce(w.session_before, ahead.owner_session) as behind_owner_session,
+       case when (select has_table_privilege('hold'::regclass, 'select')) then w.owner_session
+            else 'sha256:' || left(encode(sha256(convert_to(w.owner_session, getdatabaseencoding()::name)), 'hex'), 12) end as owner_session,
+       w.owner_host, w.owner_id, w.owner_login, w.owner_name,
+       case when (select has_table_privilege('hold'::regclass, 'select')) then coalesce(w.session_before, ahead.owner_session)
+            else 'sha256:' || left(encode(sha256(convert_to(coalesce(w.session_before, ahead.owner_session),
+                                                            getdatabaseencoding()::name)), 'hex'), 12) end as behind_owner_session,
        coalesce(w.name_before, ahead.owner_name) as behind_owner_name,
        w.queued_since,
        clock_timestamp() - w.queued_since as waiting_for,
@@ -483,10 +487,10 @@ left join mutex_listener l on l.listener = w.listener
 -- Only the first in line is behind somebody else: a holder; at a path, perhaps behind one of a path above or below, or behind one who
 -- waits there.
 left join lateral (select other.owner_session, other.owner_name
-                   from (select 1 as comes, h.permit::bigint as rank, h.owner_session, h.owner_name from held h
+                   from (select 1 as comes, h.permit::bigint as rank, h.owner_session, h.owner_name from live_hold h
                          where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and h.mutex_id = w.mutex_id
                          union all
-                         select 2, h.permit, h.owner_session, h.owner_name from held h
+                         select 2, h.permit, h.owner_session, h.owner_name from live_hold h
                          where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and w.mutex_id like '/%' and w.mutex_id like '%/'
                            and (h.lock_children and h.mutex_id <> w.mutex_id and starts_with(w.mutex_id, h.mutex_id)
                                 or h.lock_parents and h.mutex_id > w.mutex_id and h.mutex_id < left(w.mutex_id, -1) || '0')
@@ -504,6 +508,7 @@ left join lateral (select other.owner_session, other.owner_name
                    limit 1) ahead on true;
 
 comment on view waiting is 'Who waits for which mutex behind whom, and since when. A waiter that died without a word is shown until its turn comes.';
+comment on column waiting.owner_session is 'Who waits: for whoever may not read hold only a digest, the same as in held.';
 comment on column waiting.place is 'Place in line: 1 is next.';
 comment on column waiting.behind_owner_session is 'Who is directly before it: the waiter ahead, or for the first one the holder (one of them, if they are several), at a path perhaps one above or below.';
 comment on column waiting.waiting_for is 'How long it has been waiting.';

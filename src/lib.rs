@@ -32,9 +32,9 @@ pub use current_owner::{current_owner, with_owner};
 pub use domain::{
     Access, AuditEvent, AuditKept, AuditQuery, AuditedDeed, AutoRelease, AutoReleaseRule,
     CaptureOutcome, Captured, Diagnosis, Error, Evicted, FencingToken, Finding, ForceReleased,
-    Mutex, MutexId, MutexOwner, MutexQuery, MutexState, Page, PagePosition, Period, PoolIndex,
-    PoolStatistics, PooledSession, Reach, Released, Result, SessionFilter, Verdict, Waiter,
-    WaiterQuery, Wish,
+    GrantedRole, M3MutexImport, M3MutexOutcome, M3MutexRow, Mutex, MutexId, MutexOwner, MutexQuery,
+    MutexState, Page, PagePosition, Period, PoolIndex, PoolStatistics, PooledSession, Reach,
+    Released, Result, Role, SessionFilter, Verdict, Waiter, WaiterQuery, Wish,
 };
 pub use guard::{
     AtOnce, Guard, GuardParts, GuardState, Leader, Leadership, Lock, LockAll, TryLock, TryLockAll,

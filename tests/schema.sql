@@ -42,6 +42,36 @@ table audit_default
     client_address inet  -- Address of that connection's client (or of the pooler in between); null for a local socket.
     application_name text not null  -- What that client calls itself.
 
+view blocking
+  -- Who blocks whom: a row for each waiter and each one that is in its way. These are all holders that it could not hold the mutex beside, the waiter directly ahead in its line, and at a path of a tree also those above and below, holders and those who came before. Whoever waits for a session of a pool has only the waiter ahead here: which session it will be is open.
+    mutex_group text collate "C"  -- First part of the id of the mutex that is waited for; the blocker's is the same.
+    mutex_mode text collate "C"  -- Second part of that id; the blocker's is the same.
+    mutex_id text collate "C"  -- Third part of the id of the mutex that is waited for.
+    place bigint  -- The waiter's place in line: 1 is next.
+    ticket bigint  -- The waiter's ticket.
+    access text  -- The access that it waits for: exclusive or shared.
+    owner_session text collate "C"  -- Who waits: for whoever may not read hold only a digest, the same as in held.
+    owner_host text
+    owner_id text
+    owner_login text
+    owner_name text
+    queued_since timestamp with time zone
+    waiting_for interval  -- How long it has been waiting.
+    blocked_by text  -- holder, or waiter: one ahead in line.
+    blocker_mutex_id text collate "C"  -- Which mutex the blocker holds or waits for: at a path of a tree perhaps one above or below.
+    blocker_access text  -- The access that it has, or waits for.
+    blocker_owner_session text collate "C"  -- Who is in the way: for whoever may not read hold only a digest.
+    blocker_owner_host text
+    blocker_owner_id text
+    blocker_owner_login text
+    blocker_owner_name text
+    blocker_fencing_token bigint  -- The token of its hold, as force_release takes it; null for a waiter.
+    blocker_ticket bigint  -- Its ticket; null for a holder.
+    blocker_since timestamp with time zone  -- Since when it has held, or waited.
+    blocker_expires_at timestamp with time zone  -- When the rule ends its hold; null if no time does, and for a waiter.
+    held_for interval  -- Age of its hold; null for a waiter.
+    time_left interval  -- Time until the rule ends its hold; null if no time does, and for a waiter.
+
 view held
   -- What is held now, by whom, since when and until when. Holds whose rule has ended them are left out; hold shows those too.
     mutex_group text collate "C"
@@ -49,14 +79,14 @@ view held
     mutex_id text collate "C"
     permit integer
     permits integer
-    owner_session text collate "C"
+    owner_session text collate "C"  -- Who holds it: for whoever may not read hold only a digest. A comparison with it reads every hold of the mutexes asked for; list() and hold find an owner by index.
     owner_host text
     owner_id text
     owner_login text
     owner_name text
     auto_release_rule text
     auto_release_config text
-    status_data text
+    status_data text  -- Free text of the holder; null for whoever may not read hold.
     fencing_token bigint
     held_since timestamp with time zone
     captured_since timestamp with time zone
@@ -115,6 +145,36 @@ type hold_outcome
     evicted_fencing_token bigint
     ticket bigint
 
+view live_hold
+  -- The holds whose rule has not ended them, with their secrets, for the views of this schema: nobody else need read it. held shows them to people.
+    mutex_group text collate "C"
+    mutex_mode text collate "C"
+    mutex_id text collate "C"
+    permit integer
+    permits integer
+    owner_session text collate "C"
+    owner_host text
+    owner_id text
+    owner_login text
+    owner_name text
+    auto_release_rule text
+    auto_release_config text
+    status_data text
+    fencing_token bigint
+    held_since timestamp with time zone
+    captured_since timestamp with time zone
+    expires_at timestamp with time zone
+    lock_parents boolean
+    lock_children boolean
+
+type m3_mutex_import
+    id text
+    mutex_group text
+    mutex_mode text
+    mutex_id text
+    outcome text
+    problem text
+
 table mutex_listener
   -- The processes that wait for mutexes.
     listener bigint not null  -- Number of the process: chosen at random, and with has_session that of its database session.
@@ -143,6 +203,7 @@ table mutex_model with (fillfactor=70)
     held_since timestamp with time zone not null default clock_timestamp()  -- Database time at which this hold began; refreshes leave it.
     expires_at timestamp with time zone generated as pgmutex.rule_ends_at(auto_release_rule, auto_release_config, captured_since)  -- When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.
     ending text  -- Why the hold is about to be removed against its holder's will, for the audit; null in every row that is there.
+    through_m3_mutex boolean not null default false  -- Whether the hold was captured or refreshed through the view m3_mutex: only such holds can be deleted through it before they are over.
 
 table mutex_waiter
   -- Those who wait: one row is one place in the line of one mutex. Read it through the view waiting.
@@ -163,6 +224,12 @@ table mutex_waiter
     seen_at timestamp with time zone not null  -- When it last asked.
     lock_parents boolean not null default false  -- For a path of a tree: whether the hold will lock the paths above it.
     lock_children boolean not null default false  -- For a path of a tree: whether the hold will lock the paths below it.
+
+table object_role
+  -- The objects of this schema that are ours, and who may use them: functions may be called, views and the history of migrations read, types named in functions of one's own. Whoever may use more may use what those before may: reader, application, admin, owner.
+    kind text not null  -- function, relation (a table, view or sequence) or type.
+    name name collate "C" not null  -- Its name in this schema; of a function, of all that are so named. It need not exist.
+    role text not null  -- The least role that may use it; owner: nobody but the owner of the schema.
 
 view pool
   -- Every session of every pool, whether it can be used, and who has it.
@@ -244,6 +311,17 @@ table refinery_schema_history
     applied_on character varying(255)  -- When it was applied, by the clock of the program that did so.
     checksum character varying(255)  -- Checksum of its name, number and text.
 
+view role_mark
+  -- Marks who has which role: it is written down as the privilege to read the column of that name. What was granted by hand is no role, and is left alone.
+    reader text  -- Readable by those with the role reader.
+    application text  -- Readable by those with the role application.
+    admin text  -- Readable by those with the role admin.
+
+view roles
+  -- Who has which role, as grant_role gave it. Members of these database roles have it too.
+    database_role name collate "C"  -- Name of the database role.
+    role text collate "C"  -- owner, admin, application or reader.
+
 table token_generation
   -- One row: the server that gave the last fencing tokens. A token is generation * 2^40 + a sequence number. The generation rises when the server turns out to be another one (failover, restored dump, pg_upgrade), whose sequence may have fallen behind.
     only_row boolean not null default true  -- Always true: there is one row.
@@ -259,7 +337,7 @@ view waiting
     place bigint  -- Place in line: 1 is next.
     access text
     permits integer
-    owner_session text collate "C"
+    owner_session text collate "C"  -- Who waits: for whoever may not read hold only a digest, the same as in held.
     owner_host text
     owner_id text
     owner_login text
@@ -317,6 +395,12 @@ pgmutex.mutex_model: status_data_at_most_65536_bytes CHECK ((octet_length(status
 
 pgmutex.mutex_waiter: mutex_waiter_pkey PRIMARY KEY (mutex_group, mutex_mode, mutex_id, ticket)
 
+pgmutex.object_role: kind_of_object CHECK ((kind = ANY (ARRAY['function'::text, 'relation'::text, 'type'::text])))
+
+pgmutex.object_role: least_role CHECK ((role = ANY (ARRAY['reader'::text, 'application'::text, 'admin'::text, 'owner'::text])))
+
+pgmutex.object_role: object_role_pkey PRIMARY KEY (kind, name)
+
 pgmutex.pool_session: collection_at_most_400_bytes CHECK ((octet_length(collection) <= 400))
 
 pgmutex.pool_session: collection_has_a_name CHECK ((collection <> ''::text))
@@ -361,6 +445,8 @@ CREATE UNIQUE INDEX mutex_waiter_pkey ON pgmutex.mutex_waiter USING btree (mutex
 
 CREATE INDEX mutex_waiter_while_holding ON pgmutex.mutex_waiter USING gin (while_holding) WHERE (while_holding IS NOT NULL)
 
+CREATE UNIQUE INDEX object_role_pkey ON pgmutex.object_role USING btree (kind, name)
+
 CREATE INDEX pool_session_due ON pgmutex.pool_session USING btree (collection, due_at) WHERE (active AND (NOT is_ready))
 
 CREATE INDEX pool_session_leased ON pgmutex.pool_session USING btree (collection, id) WHERE (fencing_token IS NOT NULL)
@@ -387,20 +473,175 @@ pool_session_id_seq bigint from 1 to 9223372036854775807 by 1 cache 1
 
 -- view definitions ---
 
+blocking as
+ SELECT w.mutex_group,
+    w.mutex_mode,
+    w.mutex_id,
+    w.place,
+    w.ticket,
+    w.access,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN w.owner_session
+            ELSE ('sha256:'::text || "left"(encode(sha256(convert_to(w.owner_session, getdatabaseencoding())), 'hex'::text), 12))
+        END AS owner_session,
+    w.owner_host,
+    w.owner_id,
+    w.owner_login,
+    w.owner_name,
+    w.queued_since,
+    (clock_timestamp() - w.queued_since) AS waiting_for,
+    blocker.blocked_by,
+    blocker.mutex_id AS blocker_mutex_id,
+    blocker.access AS blocker_access,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN blocker.owner_session
+            ELSE ('sha256:'::text || "left"(encode(sha256(convert_to(blocker.owner_session, getdatabaseencoding())), 'hex'::text), 12))
+        END AS blocker_owner_session,
+    blocker.owner_host AS blocker_owner_host,
+    blocker.owner_id AS blocker_owner_id,
+    blocker.owner_login AS blocker_owner_login,
+    blocker.owner_name AS blocker_owner_name,
+    blocker.fencing_token AS blocker_fencing_token,
+    blocker.ticket AS blocker_ticket,
+    blocker.since AS blocker_since,
+    blocker.ends_at AS blocker_expires_at,
+        CASE
+            WHEN ((blocker.blocked_by = 'holder'::text) AND isfinite(blocker.since)) THEN (clock_timestamp() - blocker.since)
+            ELSE NULL::interval
+        END AS held_for,
+        CASE
+            WHEN isfinite(blocker.ends_at) THEN (blocker.ends_at - clock_timestamp())
+            ELSE NULL::interval
+        END AS time_left
+   FROM (( SELECT w_1.mutex_group,
+            w_1.mutex_mode,
+            w_1.mutex_id,
+            w_1.ticket,
+            w_1.access,
+            w_1.permits,
+            w_1.owner_session,
+            w_1.owner_host,
+            w_1.owner_id,
+            w_1.owner_login,
+            w_1.owner_name,
+            w_1.while_holding,
+            w_1.listener,
+            w_1.queued_since,
+            w_1.seen_at,
+            w_1.lock_parents,
+            w_1.lock_children,
+            row_number() OVER line AS place,
+            lag(w_1.ticket) OVER line AS ticket_before
+           FROM pgmutex.mutex_waiter w_1
+          WINDOW line AS (PARTITION BY w_1.mutex_group, w_1.mutex_mode, w_1.mutex_id ORDER BY w_1.ticket)) w
+     CROSS JOIN LATERAL ( SELECT 'holder'::text AS blocked_by,
+            h.mutex_id,
+                CASE
+                    WHEN (h.permit = 0) THEN 'exclusive'::text
+                    ELSE 'shared'::text
+                END AS access,
+            h.owner_session,
+            h.owner_host,
+            h.owner_id,
+            h.owner_login,
+            h.owner_name,
+            h.fencing_token,
+            NULL::bigint AS ticket,
+            h.held_since AS since,
+            h.expires_at AS ends_at
+           FROM ( SELECT h_1.mutex_group,
+                    h_1.mutex_mode,
+                    h_1.mutex_id,
+                    h_1.permit,
+                    h_1.permits,
+                    h_1.owner_session,
+                    h_1.owner_host,
+                    h_1.owner_id,
+                    h_1.owner_login,
+                    h_1.owner_name,
+                    h_1.auto_release_rule,
+                    h_1.auto_release_config,
+                    h_1.status_data,
+                    h_1.fencing_token,
+                    h_1.held_since,
+                    h_1.captured_since,
+                    h_1.expires_at,
+                    h_1.lock_parents,
+                    h_1.lock_children,
+                    count(*) OVER () AS holders,
+                    min(h_1.permits) OVER () AS strictest
+                   FROM pgmutex.live_hold h_1
+                  WHERE ((h_1.mutex_group = w.mutex_group) AND (h_1.mutex_mode = w.mutex_mode) AND (h_1.mutex_id = w.mutex_id) AND (h_1.owner_session <> w.owner_session))) h
+          WHERE ((h.permit = 0) OR (w.access = 'exclusive'::text) OR (h.holders >= LEAST(h.strictest, w.permits)))
+        UNION ALL
+         SELECT 'holder'::text,
+            h.mutex_id,
+                CASE
+                    WHEN (h.permit = 0) THEN 'exclusive'::text
+                    ELSE 'shared'::text
+                END AS "case",
+            h.owner_session,
+            h.owner_host,
+            h.owner_id,
+            h.owner_login,
+            h.owner_name,
+            h.fencing_token,
+            NULL::bigint,
+            h.held_since,
+            h.expires_at
+           FROM pgmutex.live_hold h
+          WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND ((h.lock_children AND (h.mutex_id <> w.mutex_id) AND starts_with(w.mutex_id, h.mutex_id)) OR (h.lock_parents AND (h.mutex_id > w.mutex_id) AND (h.mutex_id < ("left"(w.mutex_id, '-1'::integer) || '0'::text)))) AND (h.owner_session <> w.owner_session) AND ((h.permit = 0) OR (w.access = 'exclusive'::text)))
+        UNION ALL
+         SELECT 'waiter'::text,
+            before.mutex_id,
+            before.access,
+            before.owner_session,
+            before.owner_host,
+            before.owner_id,
+            before.owner_login,
+            before.owner_name,
+            NULL::bigint,
+            before.ticket,
+            before.queued_since,
+            NULL::timestamp with time zone
+           FROM pgmutex.mutex_waiter before
+          WHERE ((before.mutex_group = w.mutex_group) AND (before.mutex_mode = w.mutex_mode) AND (before.mutex_id = w.mutex_id) AND (before.ticket = w.ticket_before))
+        UNION ALL
+         SELECT 'waiter'::text,
+            before.mutex_id,
+            before.access,
+            before.owner_session,
+            before.owner_host,
+            before.owner_id,
+            before.owner_login,
+            before.owner_name,
+            NULL::bigint,
+            before.ticket,
+            before.queued_since,
+            NULL::timestamp with time zone
+           FROM pgmutex.mutex_waiter before
+          WHERE ((before.mutex_group = w.mutex_group) AND (before.mutex_mode = w.mutex_mode) AND (before.ticket < w.ticket) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND (before.mutex_id ~~ '/%'::text) AND (before.mutex_id ~~ '%/'::text) AND (before.mutex_id <> w.mutex_id) AND ((starts_with(w.mutex_id, before.mutex_id) AND (before.lock_children OR w.lock_parents)) OR (starts_with(before.mutex_id, w.mutex_id) AND (before.lock_parents OR w.lock_children))) AND (before.owner_session <> w.owner_session) AND ((before.access = 'exclusive'::text) OR (w.access = 'exclusive'::text)))) blocker);
+
 held as
  SELECT mutex_group,
     mutex_mode,
     mutex_id,
     permit,
     permits,
-    owner_session,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN owner_session
+            ELSE ('sha256:'::text || "left"(encode(sha256(convert_to(owner_session, getdatabaseencoding())), 'hex'::text), 12))
+        END AS owner_session,
     owner_host,
     owner_id,
     owner_login,
     owner_name,
     auto_release_rule,
     auto_release_config,
-    status_data,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN status_data
+            ELSE NULL::text
+        END AS status_data,
     fencing_token,
     held_since,
     captured_since,
@@ -415,13 +656,7 @@ held as
             WHEN isfinite(expires_at) THEN (expires_at - clock_timestamp())
             ELSE NULL::interval
         END AS time_left
-   FROM pgmutex.hold
-  WHERE (((expires_at IS NULL) OR (expires_at >= clock_timestamp())) AND
-        CASE
-            WHEN ((auto_release_rule <> 'connection'::text) OR (auto_release_config !~ '^[0-9]{1,18}( [0-9]{1,10})?$'::text) OR pg_is_in_recovery()) THEN true
-            WHEN (split_part(auto_release_config, ' '::text, 1) = ANY (string_to_array(current_setting('pgmutex.attached'::text, true), ','::text))) THEN true
-            ELSE (NOT pg_try_advisory_xact_lock_shared((split_part(auto_release_config, ' '::text, 1))::bigint))
-        END);
+   FROM pgmutex.live_hold;
 
 hold as
  SELECT mutex_group,
@@ -444,6 +679,34 @@ hold as
     lock_parents,
     lock_children
    FROM pgmutex.mutex_model;
+
+live_hold as
+ SELECT mutex_group,
+    mutex_mode,
+    mutex_id,
+    permit,
+    permits,
+    owner_session,
+    owner_host,
+    owner_id,
+    owner_login,
+    owner_name,
+    auto_release_rule,
+    auto_release_config,
+    status_data,
+    fencing_token,
+    held_since,
+    captured_since,
+    expires_at,
+    lock_parents,
+    lock_children
+   FROM pgmutex.hold
+  WHERE (((expires_at IS NULL) OR (expires_at >= clock_timestamp())) AND
+        CASE
+            WHEN ((auto_release_rule <> 'connection'::text) OR (auto_release_config !~ '^[0-9]{1,18}( [0-9]{1,10})?$'::text) OR pg_is_in_recovery()) THEN true
+            WHEN (split_part(auto_release_config, ' '::text, 1) = ANY (string_to_array(current_setting('pgmutex.attached'::text, true), ','::text))) THEN true
+            ELSE (NOT pg_try_advisory_xact_lock_shared((split_part(auto_release_config, ' '::text, 1))::bigint))
+        END);
 
 pool as
  SELECT p.collection,
@@ -498,6 +761,26 @@ pool_statistics as
    FROM pgmutex.pool_session
   GROUP BY collection;
 
+role_mark as
+ SELECT NULL::text AS reader,
+    NULL::text AS application,
+    NULL::text AS admin
+  WHERE false;
+
+roles as
+ SELECT pg_get_userbyid(mark.grantee) AS database_role,
+    (a.attname)::text AS role
+   FROM (pg_attribute a
+     CROSS JOIN LATERAL aclexplode(a.attacl) mark(grantor, grantee, privilege_type, is_grantable))
+  WHERE ((a.attrelid = ('pgmutex.role_mark'::regclass)::oid) AND (mark.privilege_type = 'SELECT'::text))
+UNION ALL
+ SELECT pg_get_userbyid(n.nspowner) AS database_role,
+    'owner'::text AS role
+   FROM pg_namespace n
+  WHERE (n.oid = ( SELECT c.relnamespace
+           FROM pg_class c
+          WHERE (c.oid = ('pgmutex.role_mark'::regclass)::oid)));
+
 waiting as
  SELECT w.mutex_group,
     w.mutex_mode,
@@ -505,12 +788,18 @@ waiting as
     w.place,
     w.access,
     w.permits,
-    w.owner_session,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN w.owner_session
+            ELSE ('sha256:'::text || "left"(encode(sha256(convert_to(w.owner_session, getdatabaseencoding())), 'hex'::text), 12))
+        END AS owner_session,
     w.owner_host,
     w.owner_id,
     w.owner_login,
     w.owner_name,
-    COALESCE(w.session_before, ahead.owner_session) AS behind_owner_session,
+        CASE
+            WHEN ( SELECT has_table_privilege(('pgmutex.hold'::regclass)::oid, 'select'::text) AS has_table_privilege) THEN COALESCE(w.session_before, ahead.owner_session)
+            ELSE ('sha256:'::text || "left"(encode(sha256(convert_to(COALESCE(w.session_before, ahead.owner_session), getdatabaseencoding())), 'hex'::text), 12))
+        END AS behind_owner_session,
     COALESCE(w.name_before, ahead.owner_name) AS behind_owner_name,
     w.queued_since,
     (clock_timestamp() - w.queued_since) AS waiting_for,
@@ -549,14 +838,14 @@ waiting as
                     (h.permit)::bigint AS rank,
                     h.owner_session,
                     h.owner_name
-                   FROM pgmutex.held h
+                   FROM pgmutex.live_hold h
                   WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (h.mutex_id = w.mutex_id))
                 UNION ALL
                  SELECT 2,
                     h.permit,
                     h.owner_session,
                     h.owner_name
-                   FROM pgmutex.held h
+                   FROM pgmutex.live_hold h
                   WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND ((h.lock_children AND (h.mutex_id <> w.mutex_id) AND starts_with(w.mutex_id, h.mutex_id)) OR (h.lock_parents AND (h.mutex_id > w.mutex_id) AND (h.mutex_id < ("left"(w.mutex_id, '-1'::integer) || '0'::text)))) AND (h.owner_session <> w.owner_session) AND ((h.permit = 0) OR (w.access = 'exclusive'::text)))
                 UNION ALL
                  SELECT 3,
@@ -583,6 +872,40 @@ begin
     update pool_session p set active = activate_session.active
     where p.collection = activate_session.collection and p.id = activate_session.id;
     return session_answer(case when found then 'updated' else 'not_found' end, activate_session.collection, activate_session.id);
+end
+$function$
+
+-- Replaces the table m3_mutex of the Django package m3-mutex by the view of install_m3_mutex, in one step, also while the application runs: the table stays as m3_mutex_before_pgmutex, its holds are imported (import_m3_mutex tells how), and the roles that could use the table can use the view, except for PUBLIC. Without such a table it only installs the view. For the owner of this schema and of the table.
+CREATE OR REPLACE FUNCTION pgmutex.adopt_m3_mutex(in_schema name DEFAULT 'public'::name, to_role name DEFAULT NULL::name)
+ RETURNS SETOF pgmutex.m3_mutex_import
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+    old_table pg_class := m3_mutex_relation(in_schema);
+    grantee   name;
+    privilege text;
+begin
+    if old_table.relkind is distinct from 'r' and old_table.relkind is distinct from 'p' then
+        perform install_m3_mutex(in_schema, to_role);
+        return;
+    elsif to_regclass(format('%I.m3_mutex_before_pgmutex', in_schema)) is not null then
+        perform refuse_input(format('there is a table m3_mutex_before_pgmutex in schema %I already: rename or drop it first', in_schema));
+    end if;
+    -- Whoever waits for the table from now on finds the view when this commits.
+    execute format('lock table %I.m3_mutex in access exclusive mode', in_schema);
+    execute format('alter table %I.m3_mutex rename to m3_mutex_before_pgmutex', in_schema);
+    return query select i.* from import_m3_mutex(old_table.oid::regclass) i;
+    perform install_m3_mutex(in_schema, to_role);
+    for grantee, privilege in
+        select r.rolname, a.privilege_type
+        from aclexplode(coalesce(old_table.relacl, acldefault('r', old_table.relowner))) a
+        join pg_roles r on r.oid = a.grantee  -- never PUBLIC
+        where a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+    loop
+        execute format('grant %s on %I.m3_mutex to %I', privilege, in_schema, grantee);
+    end loop;
 end
 $function$
 
@@ -1237,6 +1560,33 @@ begin
 end
 $function$
 
+-- The start of grant_role and revoke_role: refuses bad names (PM003) and callers that are not the owner, and takes the turn.
+CREATE OR REPLACE FUNCTION pgmutex.check_granting(database_role name, role text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    schema_owner oid := (select n.nspowner from pg_namespace n where n.nspname = current_schema());
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    if check_granting.role is null or check_granting.role not in ('owner', 'admin', 'application', 'reader') then
+        perform refuse_input(format('role is %s: it must be owner, admin, application or reader', coalesce(quote_literal(check_granting.role), 'null')));
+    elsif check_granting.database_role is null then
+        perform refuse_input('database_role must not be null: it says to whom');
+    elsif not exists (select from pg_roles r where r.rolname = check_granting.database_role) then
+        perform refuse_input(format('there is no database role %I: make it first (create role), or name one that is there', check_granting.database_role));
+    elsif not pg_has_role(schema_owner, 'USAGE') then
+        raise insufficient_privilege using message = format(
+            'roles in schema %I are granted by its owner: connect as %I, or as a member of it', current_schema(), pg_get_userbyid(schema_owner));
+    end if;
+    -- Two who grant at once would trip over each other's privileges, and a migration over both: the turn is that of migrations.
+    perform pg_advisory_xact_lock(hashtextextended(format('pgmutex: migrations of schema %s', current_schema()), 31638917211252088));
+end
+$function$
+
 -- Raises PM003 if a path is too deep.
 CREATE OR REPLACE FUNCTION pgmutex.check_path(mutex_id text)
  RETURNS void
@@ -1564,6 +1914,42 @@ begin
             return;
         end if;
         circle := coalesce(circle, found_in_line);
+    end loop;
+end
+$function$
+
+-- The last step of a migration: takes what is new from everybody, gives those who have a role what is new in it, and gives what the migration has made to the owner of the schema.
+CREATE OR REPLACE FUNCTION pgmutex.complete_grants()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+    schema_owner oid := (select n.nspowner from pg_namespace n where n.nspname = current_schema());
+    object       text;
+    granted      record;
+begin
+    -- PostgreSQL lets everybody call a new function and use a new type, also the one of a table's rows: as long as nobody has granted or
+    -- revoked anything about it. Answers need no privilege on their type; functions of a caller's own that take or return it do.
+    for object in
+        select format('routine %s', p.oid::regprocedure)
+        from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
+        where o.kind = 'function' and p.proacl is null and pg_has_role(p.proowner, 'USAGE')
+        union all
+        select format('type %s', t.oid::regtype)
+        from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
+        where o.kind in ('relation', 'type') and t.typacl is null and pg_has_role(t.typowner, 'USAGE')
+    loop
+        execute format('revoke all on %s from public', object);
+    end loop;
+    -- A superuser who has migrated, or a member of the owner: functions must run with the owner's rights, not with theirs.
+    if schema_owner <> current_user::regrole::oid and may_become(schema_owner)
+       and has_schema_privilege(schema_owner, quote_ident(current_schema())::regnamespace, 'CREATE') then
+        perform hand_over(pg_get_userbyid(schema_owner), array[current_user::regrole::oid]);
+    end if;
+    for granted in select r.database_role, r.role from roles r where r.role <> 'owner' loop
+        perform grant_objects(granted.database_role, granted.role);
     end loop;
 end
 $function$
@@ -2293,6 +2679,104 @@ begin
 end
 $function$
 
+-- Used by grant_role and complete_grants: grants everything that belongs to a role, and marks it.
+CREATE OR REPLACE FUNCTION pgmutex.grant_objects(database_role name, role text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    granted record;
+begin
+    for granted in select o.privilege, o.object from role_objects(grant_objects.role) o loop
+        execute format('grant %s on %s to %I', granted.privilege, granted.object, grant_objects.database_role);
+    end loop;
+    execute format('grant select (%I) on role_mark to %I', grant_objects.role, grant_objects.database_role);
+end
+$function$
+
+-- Gives a database role that is there one of the roles of this schema: reader (the views, without secrets), application (the functions that use locks and pools), admin (beside them force_release, bump_generation and the indexes of pools), or owner: the schema and what is ours in it are handed over, to be migrated by that role from now on. Instead of the role that it had, if any. Granting it again is harmless. Only the owner may call this; to hand over, it must be a member of the new owner and be allowed to create schemas in the database.
+CREATE OR REPLACE FUNCTION pgmutex.grant_role(database_role name, role text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    schema_owner oid := (select n.nspowner from pg_namespace n where n.nspname = current_schema());
+    new_owner    oid;
+    other        text;
+begin
+    perform check_granting(grant_role.database_role, grant_role.role);
+    select r.oid into new_owner from pg_roles r where r.rolname = grant_role.database_role;
+    if grant_role.role <> 'owner' then
+        if new_owner = schema_owner then
+            perform refuse_input(format('%I owns the schema and may do everything; grant the role owner to another first', grant_role.database_role));
+        end if;
+        for other in select m.role from roles m where m.database_role = grant_role.database_role and m.role <> grant_role.role loop
+            perform revoke_objects(grant_role.database_role, other, grant_role.role);
+        end loop;
+        perform grant_objects(grant_role.database_role, grant_role.role);
+        return;
+    end if;
+
+    if not may_become(new_owner) then
+        raise insufficient_privilege using message = format(
+            'to hand schema %1$I over to %2$I, %3$I must be a member of it: have somebody who may do so run: grant %2$I to %3$I',
+            current_schema(), grant_role.database_role, current_user);
+    elsif new_owner <> schema_owner and not has_database_privilege(current_database(), 'CREATE') then
+        raise insufficient_privilege using message = format(
+            'to hand schema %I over, %2$I must be allowed to create schemas in this database: have its owner run: grant create on database %3$I to %2$I',
+            current_schema(), current_user, current_database());
+    end if;
+    for other in select m.role from roles m where m.database_role = grant_role.database_role and m.role <> 'owner' loop
+        perform revoke_objects(grant_role.database_role, other, null);
+    end loop;
+    -- The schema last: until then its old owner finds the objects, and the new one is allowed to have them.
+    execute format('grant usage, create on schema %I to %I', current_schema(), grant_role.database_role);
+    perform hand_over(grant_role.database_role, array[schema_owner, current_user::regrole::oid]);
+    execute format('alter schema %I owner to %I', current_schema(), grant_role.database_role);
+end
+$function$
+
+-- Used by grant_role and complete_grants; makes what is ours and belongs to these roles belong to another.
+CREATE OR REPLACE FUNCTION pgmutex.hand_over(new_owner name, old_owners oid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+    objects text[];
+    object  text;
+begin
+    -- All of them before the first is handed over: a table that is being read does not change hands.
+    objects := array(
+        -- Each once: a partition is among the parts of its table, too. The sequence of an identity column and the type of a table's rows follow their table.
+        select format('%s %s', case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' else 'table' end,
+                      c.oid::regclass)
+        from object_role o
+        join pg_class ours on ours.relname = o.name and ours.relnamespace = quote_ident(current_schema())::regnamespace
+        join pg_class c on c.oid = ours.oid or ours.relkind = 'p' and c.oid in (select t.relid from pg_partition_tree(ours.oid) t)
+        where o.kind = 'relation' and c.relkind in ('r', 'p', 'v', 'm', 'S') and c.relowner = any (hand_over.old_owners)
+          and not (c.relkind = 'S' and exists (select from pg_depend d
+                                               where d.classid = 'pg_class'::regclass and d.objid = c.oid
+                                                 and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')))
+        union
+        select format('type %s', t.oid::regtype)
+        from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
+        where o.kind = 'type' and t.typowner = any (hand_over.old_owners)
+        union
+        select format('routine %s', p.oid::regprocedure)
+        from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
+        where o.kind = 'function' and p.proowner = any (hand_over.old_owners));
+    foreach object in array objects loop
+        execute format('alter %s owner to %I', object, hand_over.new_owner);
+    end loop;
+end
+$function$
+
 -- The first hold above a path that locks its children, or below it that locks its parents.
 CREATE OR REPLACE FUNCTION pgmutex.hold_in_the_way(mutex_group text, mutex_mode text, mutex_id text, owner_session text, access text, evict boolean, OUT blocker_id text, OUT blocker_permit integer, OUT blocker_ends_at timestamp with time zone, OUT blocker_rule text, OUT freed text, OUT evicted_owner_session text, OUT evicted_owner_name text, OUT evicted_fencing_token bigint)
  RETURNS record
@@ -2483,6 +2967,196 @@ begin
     end if;
     return answer;
 end
+$function$
+
+-- Captures what the rows of an old table of m3-mutex hold, for their owners, under their rules and since the time they say, and tells of each row what became of it. A time without a time zone is read in the session's. A row that makes no sense stops no other. Nobody may write to the old table meanwhile, or any more: adopt_m3_mutex sees to that. For the owner of this schema.
+CREATE OR REPLACE FUNCTION pgmutex.import_m3_mutex(from_table regclass)
+ RETURNS SETOF pgmutex.m3_mutex_import
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    missing     text;
+    imported_at timestamptz;
+    old_row     record;
+    answer      m3_mutex_import;
+    config      text;
+    in_the_way  hold;
+    last_token  bigint := 0;
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    elsif from_table is null then
+        perform refuse_input('from_table must name a table that is there');
+    end if;
+    select string_agg(c.name, ', ' order by c.place) into missing
+    from unnest('{id,mutex_group,mutex_mode,mutex_id,owner_session,owner_host,owner_id,owner_login,owner_name,auto_release_rule,'
+                'auto_release_config,captured_since,status_data}'::text[]) with ordinality c (name, place)
+    where not exists (select from pg_attribute a where a.attrelid = from_table and a.attname = c.name and not a.attisdropped);
+    if missing is not null then
+        perform refuse_input(format('%s is not a table of m3-mutex: it has no %s', from_table, missing));
+    end if;
+
+    lock table mutex_model in access exclusive mode;
+    imported_at := clock_timestamp();
+    select coalesce(max(m.fencing_token), 0) into last_token from mutex_model m;
+    for old_row in execute format(
+        'select id::text, mutex_group::text, mutex_mode::text, mutex_id::text, owner_session::text, owner_host::text, owner_id::text, '
+        'owner_login::text, owner_name::text, auto_release_rule::text, auto_release_config::text, captured_since::timestamptz, status_data::text '
+        'from %s t order by t.captured_since desc nulls last, t.id desc', from_table)
+    loop
+        answer := (old_row.id, old_row.mutex_group, old_row.mutex_mode, old_row.mutex_id, 'imported', null);
+        config := m3_mutex_config(old_row.auto_release_rule, old_row.auto_release_config);
+        if old_row.auto_release_rule = 'timeout' and config <> coalesce(old_row.auto_release_config, '') then
+            answer.problem := format('auto_release_config %L counts as %s', old_row.auto_release_config, config);
+        end if;
+        -- No lock is taken inside: an error may undo what is done here.
+        begin
+            if old_row.captured_since is null or not isfinite(old_row.captured_since) then
+                perform refuse_input('captured_since is no time');
+            elsif old_row.auto_release_rule in ('deadline', 'connection') then
+                perform refuse_input(format('auto_release_rule %L means something else to pgmutex', old_row.auto_release_rule));
+            end if;
+            perform check_call(old_row.mutex_group, old_row.mutex_mode, old_row.mutex_id, old_row.owner_session);
+            perform check_text('owner_host', old_row.owner_host, 1600);
+            perform check_text('owner_id', old_row.owner_id, 400);
+            perform check_text('owner_login', old_row.owner_login, 400);
+            perform check_text('owner_name', old_row.owner_name, 400);
+            perform check_text('status_data', old_row.status_data, 65536);
+            if rule_ends_at(old_row.auto_release_rule, config, old_row.captured_since) < imported_at then
+                answer.outcome := 'over';
+            else
+                perform check_rule(coalesce(old_row.auto_release_rule, ''), config);
+                -- A clock that was ahead, or a time zone that was another.
+                if old_row.captured_since > imported_at then
+                    answer.problem := concat_ws('; ', answer.problem,
+                                                format('captured_since %s lies ahead: counts as now', old_row.captured_since));
+                    old_row.captured_since := imported_at;
+                end if;
+                if old_row.mutex_group = 'pgmutex.pool' then
+                    perform refuse_input('mutex_group pgmutex.pool is that of the session pools');
+                end if;
+            end if;
+        exception when others then
+            answer.outcome := 'refused';
+            answer.problem := sqlerrm;
+        end;
+
+        if answer.outcome = 'imported' then
+            delete from mutex_model m
+            where m.mutex_group = old_row.mutex_group and m.mutex_mode = old_row.mutex_mode and m.mutex_id = old_row.mutex_id
+              and hold_is_over(m.auto_release_rule, m.auto_release_config, m.expires_at, imported_at);
+            in_the_way := null;
+            select h.* into in_the_way from hold h
+            where h.mutex_group = old_row.mutex_group and h.mutex_mode = old_row.mutex_mode and h.mutex_id = old_row.mutex_id
+            order by h.permit
+            limit 1;
+            if not found and is_path(old_row.mutex_id) then
+                select h.* into in_the_way
+                from hold_in_the_way(old_row.mutex_group, old_row.mutex_mode, old_row.mutex_id, old_row.owner_session, 'exclusive', false) b
+                join hold h on h.mutex_group = old_row.mutex_group and h.mutex_mode = old_row.mutex_mode and h.mutex_id = b.blocker_id
+                           and h.permit = b.blocker_permit;
+            end if;
+            if in_the_way.fencing_token is null then
+                insert into mutex_model (mutex_group, mutex_mode, mutex_id, owner_session, owner_host, owner_id, owner_login, owner_name,
+                                         auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
+                                         through_m3_mutex)
+                values (old_row.mutex_group, old_row.mutex_mode, old_row.mutex_id, old_row.owner_session, coalesce(old_row.owner_host, ''),
+                        coalesce(old_row.owner_id, ''), coalesce(old_row.owner_login, ''), coalesce(old_row.owner_name, ''),
+                        coalesce(old_row.auto_release_rule, ''), config, old_row.captured_since, old_row.status_data, draw_fencing_token(),
+                        old_row.captured_since, true);
+            else
+                answer.outcome := 'refused';
+                answer.problem := format(
+                    case when in_the_way.fencing_token > last_token
+                         then 'there is a later row of this mutex, of session %L captured at %s, which was kept'
+                         else 'it is held here already, by session %L since %s' end,
+                    in_the_way.owner_session, in_the_way.captured_since);
+            end if;
+        end if;
+        return next answer;
+    end loop;
+    perform be_durable();
+end
+$function$
+
+-- Puts a view m3_mutex into a schema, which the Django package m3-mutex takes for its table, and grants it to the role of the application. Repeating it is safe. Where there is the package's own table: adopt_m3_mutex. In Django: manage.py migrate --fake m3_mutex. For the owner of this schema.
+CREATE OR REPLACE FUNCTION pgmutex.install_m3_mutex(in_schema name DEFAULT 'public'::name, to_role name DEFAULT NULL::name)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+    taken pg_class := m3_mutex_relation(in_schema);
+    owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = 'mutex_model'::regclass);
+begin
+    if taken.relkind in ('r', 'p') then
+        perform refuse_input(format(
+            'there is a table m3_mutex in schema %I: adopt_m3_mutex(%L) keeps it under another name, imports its rows and puts the view in its place',
+            in_schema, in_schema));
+    elsif taken.oid is not null and not is_m3_mutex_view(taken.oid) then
+        perform refuse_input(format('there is something else called m3_mutex in schema %I: rename it first', in_schema));
+    elsif to_role is not null and to_regrole(quote_ident(to_role)) is null then
+        perform refuse_input(format('there is no role %I', to_role));
+    end if;
+
+    -- The package's id is a positive number of 32 bits. Two holds share one only if so many captures lie between them, or a failover has
+    -- made the sequence run backwards. A refresh does not change it, and stays a HOT update.
+    if to_regclass('mutex_model_m3_mutex_id') is null then
+        create index mutex_model_m3_mutex_id on mutex_model ((((fencing_token & 9223372036854775807) % 2147483647 + 1)::integer));
+    end if;
+    execute format($view$
+        create or replace view %1$I.m3_mutex as
+        select ((h.fencing_token & 9223372036854775807) %% 2147483647 + 1)::integer as id,
+               h.mutex_group::varchar, h.mutex_mode::varchar, h.mutex_id::varchar,
+               h.owner_session::varchar, h.owner_host, h.owner_id::varchar, h.owner_login::varchar, h.owner_name::varchar,
+               h.auto_release_rule::varchar,
+               -- The package casts it to an integer where it clears away.
+               case when h.auto_release_rule <> 'timeout' or h.auto_release_config ~ '^[+-]?[0-9]{1,9}$' then h.auto_release_config
+                    when h.auto_release_config ~ '^[[:space:]]*[+]?[0-9]+[[:space:]]*$' then '2147483647'
+                    when h.auto_release_config ~ '^[[:space:]]*-[0-9]+[[:space:]]*$' then '-1'
+                    else '300' end::varchar as auto_release_config,
+               h.captured_since, h.status_data
+        from %2$I.held h
+        where case
+                  -- One row of a shared mutex, as the package expects.
+                  when h.permit > 0 and exists (select from %2$I.held o
+                                                where o.mutex_group = h.mutex_group and o.mutex_mode = h.mutex_mode and o.mutex_id = h.mutex_id
+                                                  and o.permit < h.permit) then false
+                  when current_setting('pgmutex.m3_writes', true) = 'on' then true
+                  else set_config('pgmutex.m3_read', jsonb_build_array(h.fencing_token, h.mutex_group, h.mutex_mode, h.mutex_id)::text, false) is not null
+              end
+        $view$, in_schema, current_schema());
+    execute format('alter view %I.m3_mutex owner to %I', in_schema, owner);
+    execute format('revoke all on %I.m3_mutex from public', in_schema);
+    execute format('comment on view %I.m3_mutex is %L', in_schema,
+                   'What is held, as the table of the Django package m3-mutex. INSERT captures, UPDATE refreshes, DELETE releases.');
+    if not is_m3_mutex_view(format('%I.m3_mutex', in_schema)::regclass) then
+        execute format('create trigger m3_mutex_write_begins before insert or update or delete on %I.m3_mutex
+                        for each statement execute function m3_mutex_write_begins()', in_schema);
+        execute format('create trigger m3_mutex_insert instead of insert on %I.m3_mutex for each row execute function m3_mutex_insert()', in_schema);
+        execute format('create trigger m3_mutex_update instead of update on %I.m3_mutex for each row execute function m3_mutex_update()', in_schema);
+        execute format('create trigger m3_mutex_delete instead of delete on %I.m3_mutex for each row execute function m3_mutex_delete()', in_schema);
+        execute format('create trigger m3_mutex_write_ends after insert or update or delete on %I.m3_mutex
+                        for each statement execute function m3_mutex_write_ends()', in_schema);
+    end if;
+    if to_role is not null then
+        execute format('grant usage on schema %I to %I', in_schema, to_role);
+        execute format('grant select, insert, update, delete on %I.m3_mutex to %I', in_schema, to_role);
+    end if;
+end
+$function$
+
+-- Whether this is a view that install_m3_mutex of this schema made.
+CREATE OR REPLACE FUNCTION pgmutex.is_m3_mutex_view(relation oid)
+ RETURNS boolean
+ LANGUAGE sql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+    select exists (select from pg_trigger t where t.tgrelid = relation and t.tgfoid = 'm3_mutex_insert()'::regprocedure)
 $function$
 
 -- Whether a mutex id is a path of a tree: it begins and ends with a slash.
@@ -3104,6 +3778,238 @@ begin
 end
 $function$
 
+-- The setting of a rule as m3-mutex means it, such as this schema takes it.
+CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_config(rule text, config text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    trimmed text := btrim(config, E' \t\r\n');
+begin
+    if rule is distinct from 'timeout' then
+        return coalesce(config, '');
+    elsif coalesce(trimmed !~ '^[+-]?[0-9]+$', true) then
+        return '300';
+    elsif left(trimmed, 1) = '-' then
+        return trimmed;
+    end if;
+    trimmed := coalesce(nullif(ltrim(trimmed, '+0'), ''), '300');
+    return case when length(trimmed) > 10 then '3153600000' else least(trimmed::bigint, 3153600000)::text end;
+end
+$function$
+
+-- DELETE through a view m3_mutex: releases the hold, if it was captured or refreshed through the view. Any other stays until it is over, and so does one that has come into the place of the one read before; a warning tells.
+CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_delete()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    hold_now mutex_model;
+    token    bigint := m3_mutex_token_read(old.mutex_group, old.mutex_mode, old.mutex_id);
+    answer   hold_outcome;
+    why_not  text;
+begin
+    select m.* into hold_now from mutex_model m
+    where m.mutex_group = old.mutex_group and m.mutex_mode = old.mutex_mode and m.mutex_id = old.mutex_id
+      and ((m.fencing_token & 9223372036854775807) % 2147483647 + 1)::integer = old.id;
+    if not found then
+        return null;
+    elsif hold_now.fencing_token <> token then
+        why_not := 'it is another hold than the one read before';
+    elsif not hold_now.through_m3_mutex
+          and not hold_is_over(hold_now.auto_release_rule, hold_now.auto_release_config, hold_now.expires_at, clock_timestamp()) then
+        why_not := 'it was not captured through this view, and is not over';
+    else
+        answer := release(old.mutex_group, old.mutex_mode, old.mutex_id, old.owner_session, hold_now.fencing_token);
+        if answer.outcome <> 'busy' then
+            perform set_config('pgmutex.m3_has_written', 'on', true);
+            return old;
+        end if;
+        why_not := 'a write behind its fence is under way';
+    end if;
+    -- On one line, whatever the names contain: a line of the log must not be forged.
+    raise warning using message = regexp_replace(format(
+        'pgmutex: the hold of mutex %L/%L/%L by session %L stays: %s',
+        old.mutex_group, old.mutex_mode, old.mutex_id, old.owner_session, why_not), '[[:cntrl:]]', ' ', 'g');
+    return null;
+end
+$function$
+
+-- INSERT through a view m3_mutex: captures, or refreshes what the same session has. Where another holds the mutex or waits for it: unique_violation.
+CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_insert()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    answer hold_outcome;
+begin
+    answer := capture(new.mutex_group, new.mutex_mode, new.mutex_id, new.owner_session, new.owner_host, new.owner_id, new.owner_login,
+                      new.owner_name, coalesce(new.auto_release_rule, ''),
+                      m3_mutex_config(new.auto_release_rule, new.auto_release_config), new.status_data);
+    if answer.outcome = 'busy' then
+        raise unique_violation using
+            message = format('mutex %L/%L/%L %s session %L (%s) since %s', new.mutex_group, new.mutex_mode, new.mutex_id,
+                             case when answer.fencing_token = 0 then 'is waited for by' else 'is held by' end,
+                             answer.owner_session, answer.owner_name, answer.held_since),
+            hint = 'Another was faster, or came before: the mutex was not captured.',
+            constraint = 'mutex_is_held';
+    end if;
+    update mutex_model m set through_m3_mutex = true
+    where m.mutex_group = answer.mutex_group and m.mutex_mode = answer.mutex_mode and m.mutex_id = answer.mutex_id
+      and m.fencing_token = answer.fencing_token;
+    perform set_config('pgmutex.m3_has_written', 'on', true);
+    new.id := (answer.fencing_token & 9223372036854775807) % 2147483647 + 1;
+    new.owner_host := answer.owner_host;
+    new.owner_id := answer.owner_id;
+    new.owner_login := answer.owner_login;
+    new.owner_name := answer.owner_name;
+    new.auto_release_rule := answer.auto_release_rule;
+    new.auto_release_config := answer.auto_release_config;
+    new.captured_since := answer.captured_since;
+    new.status_data := answer.status_data;
+    return new;
+end
+$function$
+
+-- What is called m3_mutex in a schema, if anything is.
+CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_relation(in_schema name)
+ RETURNS pg_class
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    found_relation pg_class;
+begin
+    if in_schema is null or to_regnamespace(quote_ident(in_schema)) is null then
+        perform refuse_input(format('there is no schema %s', coalesce(quote_ident(in_schema), 'null')));
+    end if;
+    select c.* into found_relation from pg_class c
+    where c.relnamespace = to_regnamespace(quote_ident(in_schema)) and c.relname = 'm3_mutex';
+    return found_relation;
+end
+$function$
+
+-- The fencing token of the hold that this database session has last read through a view m3_mutex, if it was one of this mutex.
+CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_token_read(mutex_group text, mutex_mode text, mutex_id text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    seen jsonb := nullif(current_setting('pgmutex.m3_read', true), '')::jsonb;
+begin
+    if seen ->> 1 = m3_mutex_token_read.mutex_group and seen ->> 2 = m3_mutex_token_read.mutex_mode
+       and seen ->> 3 = m3_mutex_token_read.mutex_id then
+        return (seen ->> 0)::bigint;
+    end if;
+    return null;
+end
+$function$
+
+-- UPDATE through a view m3_mutex: refreshes the hold, by the database's clock whatever captured_since is sent, and takes status_data and the rule. Where the hold read before is gone, or another's by now: unique_violation.
+CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_update()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    refreshed   mutex_model;
+    new_config  text := m3_mutex_config(new.auto_release_rule, new.auto_release_config);
+    is_new_rule boolean := (new.auto_release_rule, new.auto_release_config) is distinct from (old.auto_release_rule, old.auto_release_config);
+begin
+    perform check_call(old.mutex_group, old.mutex_mode, old.mutex_id, old.owner_session);
+    perform check_text('status_data', new.status_data, 65536);
+    if (new.id, new.mutex_group, new.mutex_mode, new.mutex_id, new.owner_session, new.owner_host, new.owner_id, new.owner_login, new.owner_name)
+       is distinct from
+       (old.id, old.mutex_group, old.mutex_mode, old.mutex_id, old.owner_session, old.owner_host, old.owner_id, old.owner_login, old.owner_name) then
+        perform refuse_input('a hold keeps its mutex and its owner: an UPDATE refreshes it, and changes status_data or the rule at most');
+    elsif is_new_rule then
+        perform check_rule(coalesce(new.auto_release_rule, ''), new_config);
+    end if;
+
+    update mutex_model m
+    set captured_since = clock_timestamp(),
+        status_data = new.status_data,
+        auto_release_rule = case when is_new_rule then coalesce(new.auto_release_rule, '') else m.auto_release_rule end,
+        auto_release_config = case when is_new_rule then new_config else m.auto_release_config end,
+        through_m3_mutex = true
+    where m.mutex_group = old.mutex_group and m.mutex_mode = old.mutex_mode and m.mutex_id = old.mutex_id
+      and ((m.fencing_token & 9223372036854775807) % 2147483647 + 1)::integer = old.id
+      and m.fencing_token = coalesce(m3_mutex_token_read(old.mutex_group, old.mutex_mode, old.mutex_id), m.fencing_token)
+      and not hold_is_over(m.auto_release_rule, m.auto_release_config, m.expires_at, clock_timestamp())
+    returning m.* into refreshed;
+    if not found then
+        raise unique_violation using
+            message = format('mutex %L/%L/%L is no longer held: its hold ended before it could be refreshed',
+                             old.mutex_group, old.mutex_mode, old.mutex_id),
+            hint = 'Capture it again.',
+            constraint = 'mutex_is_held';
+    end if;
+    perform be_durable(), set_config('pgmutex.m3_has_written', 'on', true);
+    new.captured_since := refreshed.captured_since;
+    new.auto_release_rule := refreshed.auto_release_rule;
+    new.auto_release_config := refreshed.auto_release_config;
+    return new;
+end
+$function$
+
+-- Before each statement that writes through a view m3_mutex.
+CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_write_begins()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    perform set_config('pgmutex.m3_writes', 'on', true), set_config('pgmutex.m3_has_written', '', true);
+    return null;
+end
+$function$
+
+-- After each statement that writes through a view m3_mutex: an UPDATE that meant the hold last read, which is gone, fails; a DELETE that removed nothing sweeps.
+CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_write_ends()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+    seen        jsonb := nullif(current_setting('pgmutex.m3_read', true), '')::jsonb;
+    has_written boolean := current_setting('pgmutex.m3_has_written', true) = 'on';
+begin
+    perform set_config('pgmutex.m3_writes', '', true), set_config('pgmutex.m3_read', '', false);
+    if has_written then
+        return null;
+    elsif tg_op = 'UPDATE' and seen is not null
+       and not exists (select from held h
+                       where h.mutex_group = seen ->> 1 and h.mutex_mode = seen ->> 2 and h.mutex_id = seen ->> 3
+                         and h.fencing_token = (seen ->> 0)::bigint) then
+        raise unique_violation using
+            message = format('mutex %L/%L/%L is no longer held: its hold ended before it could be refreshed', seen ->> 1, seen ->> 2, seen ->> 3),
+            hint = 'Capture it again.',
+            constraint = 'mutex_is_held';
+    elsif tg_op = 'DELETE' then
+        -- The package's own clearing away of what is over finds nothing here, because that is not shown.
+        perform sweep(100);
+    end if;
+    return null;
+end
+$function$
+
 -- Used by keep_audit; not called directly.
 CREATE OR REPLACE FUNCTION pgmutex.make_audit_partition(name text, bounds text, events_from text)
  RETURNS void
@@ -3114,6 +4020,7 @@ begin
     execute format('create table %I (like audit including defaults including constraints including comments)', name);
     -- Whoever may do this for the owner, a superuser perhaps, does not become the owner of events.
     execute format('alter table %I owner to %s', name, (select c.relowner::regrole from pg_class c where c.oid = 'audit'::regclass));
+    execute format('revoke all on type %I from public', name);
     execute format('comment on table %I is %L', name, 'A part of the audit: ' || bounds);
     execute format('create trigger audit_is_not_emptied before truncate on %I for each statement execute function audit_only_grows()', name);
     if events_from is not null then
@@ -3124,6 +4031,18 @@ begin
                        name, events_from);
     end if;
     execute format('alter table audit attach partition %I %s', name, bounds);
+end
+$function$
+
+-- Whether the caller may make another database role the owner of what it owns.
+CREATE OR REPLACE FUNCTION pgmutex.may_become(database_role oid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+begin
+    -- PostgreSQL 16 tells being a member from being allowed to act as the role.
+    return pg_has_role(database_role, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end);
 end
 $function$
 
@@ -4216,6 +5135,78 @@ begin
 end
 $function$
 
+-- Used by grant_role and revoke_role: takes away everything that belongs to a role and not to another one that stays.
+CREATE OR REPLACE FUNCTION pgmutex.revoke_objects(database_role name, role text, but_not_of text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+declare
+    revoked record;
+begin
+    for revoked in
+        select o.privilege, o.object from role_objects(revoke_objects.role) o
+        except
+        select o.privilege, o.object from role_objects(revoke_objects.but_not_of) o where revoke_objects.but_not_of is not null
+    loop
+        execute format('revoke %s on %s from %I', revoked.privilege, revoked.object, revoke_objects.database_role);
+    end loop;
+    execute format('revoke select (%I) on role_mark from %I', revoke_objects.role, revoke_objects.database_role);
+end
+$function$
+
+-- Takes a role away from a database role, with all its privileges, those that were granted by hand too; says whether it had the role. Only the owner may call this.
+CREATE OR REPLACE FUNCTION pgmutex.revoke_role(database_role name, role text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+declare
+    has text;
+begin
+    perform check_granting(revoke_role.database_role, revoke_role.role);
+    select m.role into has from roles m where m.database_role = revoke_role.database_role order by m.role = 'owner' desc limit 1;
+    if has = 'owner' or revoke_role.role = 'owner' then
+        perform refuse_input('the role owner cannot be revoked: grant it to another, who then has it');
+    elsif has <> revoke_role.role then
+        perform refuse_input(format('%I has the role %s, not %s: revoke that, or grant the one that it is to have',
+                                    revoke_role.database_role, has, revoke_role.role));
+    end if;
+    perform revoke_objects(revoke_role.database_role, revoke_role.role, null);
+    return has is not null;
+end
+$function$
+
+-- What grant_role grants: privileges and objects that exist, as GRANT and REVOKE name them.
+CREATE OR REPLACE FUNCTION pgmutex.role_objects(role text)
+ RETURNS TABLE(privilege text, object text)
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+declare
+    steps constant text[] := '{reader,application,admin,owner}';
+begin
+    return query
+    select 'usage'::text, format('schema %I', current_schema())
+    union all
+    select 'execute', format('routine %s', p.oid::regprocedure)
+    from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
+    where o.kind = 'function' and array_position(steps, o.role) <= array_position(steps, role_objects.role)
+    union all
+    select 'select', format('table %s', c.oid::regclass)
+    from object_role o join pg_class c on c.relname = o.name and c.relnamespace = quote_ident(current_schema())::regnamespace
+    where o.kind = 'relation' and c.relkind in ('r', 'p', 'v', 'm')
+      and array_position(steps, o.role) <= array_position(steps, role_objects.role)
+    union all
+    select 'usage', format('type %s', t.oid::regtype)
+    from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
+    where o.kind = 'type' and array_position(steps, o.role) <= array_position(steps, role_objects.role);
+end
+$function$
+
 -- When time ends a hold under this rule: null if the rule is not one of time. A timeout that is no number, a deadline that is no time and a connection that names no session count as 300 seconds.
 CREATE OR REPLACE FUNCTION pgmutex.rule_ends_at(rule text, config text, captured_since timestamp with time zone)
  RETURNS timestamp with time zone
@@ -4513,6 +5504,29 @@ begin
         end loop;
     end if;
     return pg_try_advisory_xact_lock(mutex_key(try_lock_mutex.mutex_group, try_lock_mutex.mutex_mode, try_lock_mutex.mutex_id));
+end
+$function$
+
+-- Drops the view that install_m3_mutex made; the holds stay. Says whether there was one.
+CREATE OR REPLACE FUNCTION pgmutex.uninstall_m3_mutex(in_schema name DEFAULT 'public'::name)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+    installed pg_class := m3_mutex_relation(in_schema);
+begin
+    if installed.oid is null then
+        return false;
+    elsif not is_m3_mutex_view(installed.oid) then
+        perform refuse_input(format('m3_mutex in schema %I is not the view that install_m3_mutex makes', in_schema));
+    end if;
+    execute format('drop view %I.m3_mutex', in_schema);
+    if not exists (select from pg_trigger t where t.tgfoid = 'm3_mutex_insert()'::regprocedure) then
+        drop index if exists mutex_model_m3_mutex_id;
+    end if;
+    return true;
 end
 $function$
 

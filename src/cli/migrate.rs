@@ -7,8 +7,9 @@ use clap::Args;
 use serde::Serialize;
 use tokio::time::{sleep, timeout_at};
 
-use super::{Exit, Failure, Output, database::Database, duration, say};
+use super::{Exit, Failure, Output, database::Database, duration, m3_compat::M3Compat, say};
 use crate::{
+    domain::M3MutexImport,
     mutexes::Mutexes,
     postgres::{MigrationStep, SchemaName, migration_script},
 };
@@ -47,11 +48,16 @@ pub(super) struct Migrate {
     /// For rehearsals: be a program whose newest migration is this one
     #[arg(long, value_name = "VERSION", hide = true)]
     newest: Option<i64>,
+
+    #[command(flatten)]
+    m3_compat: M3Compat,
 }
 
 #[derive(Debug, Serialize)]
 struct Applied {
     applied: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    m3_mutex: Option<M3MutexImport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,13 +118,17 @@ impl Migrate {
                 )
             })??,
         };
+        let m3_mutex = self.m3_compat.install(mutexes).await?;
         if output.is_json {
             let applied = report.applied;
-            output.json(&Applied { applied })?;
+            output.json(&Applied { applied, m3_mutex })?;
             return Ok(Exit::Success);
         }
         for name in report.applied {
             output.line(&name)?;
+        }
+        if let Some(import) = m3_mutex {
+            self.m3_compat.report(&import, output)?;
         }
         Ok(Exit::Success)
     }

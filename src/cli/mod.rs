@@ -14,6 +14,7 @@ mod holder;
 mod interrupt;
 mod list;
 mod log;
+mod m3_compat;
 mod manual;
 mod migrate;
 mod mutex_name;

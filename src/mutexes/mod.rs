@@ -8,8 +8,10 @@ mod capture_all;
 mod diagnose;
 mod each;
 mod in_transaction;
+mod m3_mutex;
 mod refresh;
 mod release;
+mod roles;
 mod routes;
 mod tree;
 

@@ -32,8 +32,8 @@ use crate::{
     },
     background::Background,
     domain::{
-        Captured, Diagnosis, Error, FencingToken, ForceReleased, Mutex, MutexId, MutexOwner,
-        MutexQuery, MutexState, Page, Released, Waiter, WaiterQuery,
+        Captured, Diagnosis, Error, FencingToken, ForceReleased, GrantedRole, Mutex, MutexId,
+        MutexOwner, MutexQuery, MutexState, Page, Released, Role, Waiter, WaiterQuery,
     },
 };
 
@@ -138,6 +138,11 @@ impl PostgresBackend {
         &self.waiting
     }
 
+    /// Longest that a call may take.
+    pub(super) fn call_timeout(&self) -> Duration {
+        self.settings.call_timeout
+    }
+
     /// The functions that the backend calls.
     pub fn repository(&self) -> &Repository {
         &self.repository
@@ -146,7 +151,7 @@ impl PostgresBackend {
     /// Borrows a connection from the pool. It goes back only by [`give_back`]; dropped in any other
     /// way (an error of the connection, a cancelled future) it may be in the middle of a reply or a
     /// transaction, and is closed.
-    async fn borrow(&self, limit: Duration) -> Result<Loan, Error> {
+    pub(super) async fn borrow(&self, limit: Duration) -> Result<Loan, Error> {
         match timeout(limit, self.pool.get()).await {
             Ok(Ok(connection)) => Ok(scopeguard::guard(connection, close)),
             Ok(Err(PoolError::Backend(error))) => Err(not_connected(error)),
@@ -195,6 +200,29 @@ impl PostgresBackend {
                 source: elapsed.into(),
             })
         })
+    }
+
+    /// Gives a database role one of the roles.
+    pub(crate) async fn grant_role(&self, database_role: &str, role: Role) -> Result<(), Error> {
+        self.call(GrantRole {
+            database_role,
+            role,
+        })
+        .await
+    }
+
+    /// Takes one away, and says whether it was there.
+    pub(crate) async fn revoke_role(&self, database_role: &str, role: Role) -> Result<bool, Error> {
+        self.call(RevokeRole {
+            database_role,
+            role,
+        })
+        .await
+    }
+
+    /// Says who has which.
+    pub(crate) async fn roles(&self) -> Result<Vec<GrantedRole>, Error> {
+        self.call(Roles).await
     }
 
     /// Looks at what has to be right around the locks.
@@ -336,13 +364,13 @@ impl PostgresBackend {
 }
 
 /// A pooled connection on loan.
-type Loan = ScopeGuard<Object, fn(Object)>;
+pub(super) type Loan = ScopeGuard<Object, fn(Object)>;
 
 fn close(connection: Object) {
     drop(Object::take(connection));
 }
 
-fn give_back(loan: Loan) {
+pub(super) fn give_back(loan: Loan) {
     drop(ScopeGuard::into_inner(loan));
 }
 

@@ -1,5 +1,10 @@
+use std::error::Error as StdError;
+
 use refinery::{Migration, Runner, Target};
-use tokio_postgres::{Client, IsolationLevel, error::Severity};
+use tokio_postgres::{
+    Client, IsolationLevel,
+    error::{Severity, SqlState},
+};
 
 use super::{
     Repository, SchemaName,
@@ -127,10 +132,10 @@ pub(crate) async fn migrate(
             Runner::new(runner.get_migrations()).set_target(Target::Version(migration.version()));
         report
             .applied
-            .extend(run(&mut transaction, &step).await?.applied);
+            .extend(run_ours(&mut transaction, &step, schema).await?.applied);
     }
     if pending.is_empty() {
-        report = run(&mut transaction, runner).await?;
+        report = run_ours(&mut transaction, runner, schema).await?;
     }
     transaction.explain_history().await.map_err(failed)?;
     conclude(transaction, repository).await?;
@@ -228,6 +233,34 @@ async fn applied(
         .applied_in(schema.as_str(), &schema.quoted())
         .await
         .map_err(failed)
+}
+
+async fn run_ours(
+    transaction: &mut MigrationTransaction<'_>,
+    runner: &Runner,
+    schema: &SchemaName,
+) -> Result<MigrationReport, Error> {
+    run(transaction, runner)
+        .await
+        .map_err(|error| if_not_allowed(error, schema))
+}
+
+/// A migration of ours that failed for want of a right, as what it is.
+fn if_not_allowed(error: Error, schema: &SchemaName) -> Error {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
+    while let Some(inner) = cause {
+        if let Some(answer) = inner.downcast_ref::<tokio_postgres::Error>()
+            && answer.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+        {
+            return Error::PermissionDenied {
+                reason: format!(
+                    "{error}; schema {schema} is migrated by its owner: connect as it, or have it grant the role owner to this one"
+                ),
+            };
+        }
+        cause = inner.source();
+    }
+    error
 }
 
 async fn run(

@@ -12,6 +12,7 @@ mod environment;
 mod history;
 mod in_words;
 mod lines;
+mod m3_mutex;
 mod migrate;
 mod operation;
 mod own_session;

@@ -307,7 +307,9 @@ async fn one_who_may_only_read_the_views_sees_what_is_held() {
         .run(&format!("grant usage on schema pgmutex to {role}; grant select on pgmutex.held, pgmutex.waiting to {role}"))
         .await;
     let (one, two) = (database.listener().await, database.listener().await);
-    session.capture_as("m", "a", &of(&one)).await;
+    session
+        .capture_as("m", "a", &format!("{}, owner_name => 'Ada'", of(&one)))
+        .await;
     session.capture_as("n", "a", &of(&two)).await;
     session.capture_as("m", "w", "wait => true").await;
     two.ends(&session).await;
@@ -322,9 +324,9 @@ async fn one_who_may_only_read_the_views_sees_what_is_held() {
         );
         assert_eq!(
             reader
-                .ask("select string_agg(behind_owner_session, ' ') from pgmutex.waiting")
+                .ask("select string_agg(behind_owner_name, ' ') from pgmutex.waiting")
                 .await,
-            "a"
+            "Ada"
         );
         reader.run("commit").await;
     }

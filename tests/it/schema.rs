@@ -93,6 +93,7 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
     session
         .run(&format!(
             "grant usage on schema pgmutex to {role}; grant execute on all functions in schema pgmutex to {role}; \
+             grant usage on type pgmutex.hold_outcome to {role}; \
              grant temporary, create on database {} to {role}",
             database.name()
         ))
@@ -205,7 +206,7 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
     // These decide nothing.
     assert_eq!(
         session.ask(&list("provolatile <> 'v'")).await,
-        "check_text end_of_path is_path locks_of mutex_key paths_above pool_line rule_ends_at takes_turns"
+        "check_text end_of_path is_path locks_of m3_mutex_config mutex_key paths_above pool_line rule_ends_at takes_turns"
     );
     // A type named in a declaration is looked up when a session first calls the function, by the path of then: a caller could
     // put a domain of its own there. These declare nothing but built-in types.

@@ -4,6 +4,7 @@
 mod audit;
 mod one;
 mod pool;
+mod roles;
 mod several;
 mod waiting;
 
@@ -14,6 +15,7 @@ use tokio_postgres::GenericClient;
 pub(super) use audit::*;
 pub(super) use one::*;
 pub(super) use pool::*;
+pub(super) use roles::*;
 pub(super) use several::*;
 pub(super) use waiting::*;
 

@@ -1,7 +1,9 @@
 mod audit;
 mod diagnose;
+mod m3_mutex;
 mod one;
 mod pool;
+mod roles;
 mod several;
 mod waiting;
 

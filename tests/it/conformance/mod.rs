@@ -19,7 +19,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use pgmutex::{
     Access, CaptureAllRequest, CaptureRequest, Captured, CapturedAll, Error, MutexBackend, MutexId,
-    MutexQuery, Mutexes, Result, SessionBackend, Ticket, current_owner,
+    MutexQuery, Mutexes, Result, Role, SessionBackend, Ticket, current_owner,
 };
 
 use crate::support::{Database, owner};
@@ -44,6 +44,19 @@ impl Subject {
         Self {
             mutexes: database.mutexes().await,
             backend: Arc::new(database.backend()),
+            time: Time::Postgres(database),
+        }
+    }
+
+    /// The same for one who has the role admin, and may do nothing else in the database.
+    pub(crate) async fn admin() -> Self {
+        let database = Database::fresh().await;
+        let (role, url) = database.role("").await;
+        let owner = database.mutexes().await;
+        owner.grant_role(&role, Role::Admin).await.unwrap();
+        Self {
+            mutexes: Mutexes::connect(&url).await.unwrap(),
+            backend: Arc::new(Database::backend_at(&url)),
             time: Time::Postgres(database),
         }
     }
@@ -141,6 +154,13 @@ macro_rules! on_every_backend {
             $(#[tokio::test]
             async fn $case() {
                 super::$group::$case(&super::Subject::postgres().await).await;
+            })*
+        }
+
+        mod admin {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$group::$case(&super::Subject::admin().await).await;
             })*
         }
 

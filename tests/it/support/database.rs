@@ -1,7 +1,7 @@
 use std::{
     env,
     sync::{
-        OnceLock,
+        Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -60,6 +60,8 @@ impl Server {
 pub(crate) struct Database {
     name: String,
     url: String,
+    /// The roles made for it, which belong to the server.
+    roles: Mutex<Vec<String>>,
 }
 
 impl Database {
@@ -99,7 +101,11 @@ impl Database {
             .administer(&format!("create database {name} template {template}"))
             .await;
         let url = server.url(&name);
-        Self { name, url }
+        Self {
+            name,
+            url,
+            roles: Mutex::default(),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -110,15 +116,27 @@ impl Database {
         &self.url
     }
 
-    /// Makes a role of this test's own, which the test drops, and gives its name and its URL.
+    /// Makes a role of this test's own, and gives its name and its URL.
     pub(crate) async fn role(&self, attributes: &str) -> (String, String) {
-        let role = format!("{}_role", self.name);
-        let create = format!("create role {role} login password '{role}' {attributes}");
+        self.role_called("role", attributes).await
+    }
+
+    /// Makes one of several.
+    pub(crate) async fn role_called(&self, word: &str, attributes: &str) -> (String, String) {
+        let role = format!("{}_{word}", self.name);
+        let create = format!("create role \"{role}\" login password 'secret' {attributes}");
         self.client().await.batch_execute(&create).await.unwrap();
+        self.roles.lock().unwrap().push(role.clone());
+        let url = self.url_of(&role);
+        (role, url)
+    }
+
+    /// The URL by which a role of the test's logs in.
+    pub(crate) fn url_of(&self, role: &str) -> String {
         let (scheme, rest) = self.url.split_once("://").unwrap();
         let (_, host) = rest.split_once('@').unwrap();
-        let url = format!("{scheme}://{role}:{role}@{host}");
-        (role, url)
+        let escaped: String = role.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        format!("{scheme}://{escaped}:secret@{host}")
     }
 
     pub(crate) async fn mutexes(&self) -> Mutexes {
@@ -127,9 +145,14 @@ impl Database {
 
     /// The backend, with a pool of its own, as another process would have.
     pub(crate) fn backend(&self) -> PostgresBackend {
-        let pool = pool_for_url(&self.url).unwrap();
+        Self::backend_at(&self.url)
+    }
+
+    /// The backend of one who logs in by this URL.
+    pub(crate) fn backend_at(url: &str) -> PostgresBackend {
+        let pool = pool_for_url(url).unwrap();
         let settings = PostgresSettings::default();
-        PostgresBackend::with_direct_url(pool, SchemaName::default(), settings, &self.url).unwrap()
+        PostgresBackend::with_direct_url(pool, SchemaName::default(), settings, url).unwrap()
     }
 
     /// A connection of its own.
@@ -150,16 +173,29 @@ impl Database {
 
 impl Drop for Database {
     /// A private server goes as a whole; elsewhere the database is dropped, once its connections
-    /// are closed.
+    /// are closed, and what was made for it.
     fn drop(&mut self) {
         if let Server::Named(_) = Server::shared() {
-            let statement = format!("drop database if exists {} with (force)", self.name);
+            let statements: Vec<String> = std::iter::once(format!(
+                "drop database if exists {} with (force)",
+                self.name
+            ))
+            .chain(
+                std::mem::take(&mut *self.roles.lock().unwrap())
+                    .into_iter()
+                    .map(|role| format!("drop role if exists \"{role}\"")),
+            )
+            .collect();
             let dropped = std::thread::spawn(move || {
                 tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()
                     .unwrap()
-                    .block_on(Server::shared().administer(&statement));
+                    .block_on(async {
+                        for statement in &statements {
+                            Server::shared().administer(statement).await;
+                        }
+                    });
             });
             let _ = dropped.join();
         }

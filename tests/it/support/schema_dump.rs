@@ -60,7 +60,7 @@ const SECTIONS: [(&str, &str); 7] = [
     ),
     (
         "view definitions",
-        "select viewname || E' as\\n' || regexp_replace(definition, '\\m(mutex_model|hold|pool_session)\\.', '', 'g')
+        "select viewname || E' as\\n' || regexp_replace(definition, '\\m(mutex_model|hold|live_hold|pool_session)\\.', '', 'g')
          from pg_views where schemaname = 'pgmutex' order by viewname",
     ),
     (

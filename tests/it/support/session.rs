@@ -35,10 +35,14 @@ impl Session {
 
     /// Takes a step that gives nothing.
     pub(crate) async fn run(&self, statement: &str) {
+        self.try_run(statement).await.unwrap();
+    }
+
+    /// Takes a step that gives nothing, or fails.
+    pub(crate) async fn try_run(&self, statement: &str) -> Result<(), Error> {
         timeout(HUNG, self.client.batch_execute(statement))
             .await
             .expect("the step hangs")
-            .unwrap();
     }
 
     /// Takes a step that gives one text.
