@@ -10,6 +10,7 @@ mod doctor;
 mod duration;
 mod exit;
 mod force_release;
+mod grant;
 mod holder;
 mod interrupt;
 mod list;
@@ -71,6 +72,9 @@ enum Command {
     Sweep(sweep::Sweep),
     Pool(pool::Pool),
     Migrate(migrate::Migrate),
+    Grant(grant::Grant),
+    Revoke(grant::Revoke),
+    Roles(grant::Roles),
     Audit(audit::Audit),
     Doctor(doctor::Doctor),
     #[cfg(feature = "server")]
@@ -156,6 +160,9 @@ impl Program {
             Command::Sweep(sweep) => block_on(sweep.run(&database, &mut output)),
             Command::Pool(pool) => block_on(pool.run(&database, &mut output)),
             Command::Migrate(migrate) => block_on(migrate.run(&database, &mut output)),
+            Command::Grant(grant) => block_on(grant.run(&database, &mut output)),
+            Command::Revoke(revoke) => block_on(revoke.run(&database, &mut output)),
+            Command::Roles(roles) => block_on(roles.run(&database, &mut output)),
             Command::Audit(audit) => block_on(audit.run(&database, &mut output)),
             Command::Doctor(doctor) => block_on(doctor.run(&database, &mut output)),
             #[cfg(feature = "server")]

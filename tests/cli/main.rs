@@ -7,6 +7,7 @@ mod connecting;
 mod doctor;
 mod exits;
 mod forcing;
+mod granting;
 mod holding;
 mod looking;
 mod manual;

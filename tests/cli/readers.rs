@@ -63,6 +63,7 @@ async fn every_command_that_prints_ends_quietly() {
         &["completions", "bash"],
         &["man"],
         &["doctor"],
+        &["roles"],
         &["audit", "enable"],
         &["audit", "keep", "--for", "1y"],
         &["audit", "disable", "--json"],
