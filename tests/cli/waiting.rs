@@ -61,7 +61,7 @@ async fn it_ends_when_the_mutex_is_free_and_not_before() {
 async fn a_share_may_be_free_where_the_whole_is_not() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes().await;
-    let capture = mutexes.capture(&mutex_id("1")).owner(owner("s1"));
+    let capture = mutexes.capture(mutex_id("1")).owner(owner("s1"));
     capture.access(pgmutex::Access::permit_of(2)).await.unwrap();
     let wait = |more: &[&str]| {
         run(
@@ -91,7 +91,7 @@ async fn it_can_wait_for_a_holder_instead() {
     );
     let waiting = running(database.url(), &["wait", NAME, "--held", "--json"]);
     mutexes
-        .capture(&mutex_id("1"))
+        .capture(mutex_id("1"))
         .owner(owner("s1"))
         .await
         .unwrap();
@@ -127,7 +127,7 @@ async fn a_signal_ends_a_wait() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes().await;
     mutexes
-        .capture(&mutex_id("1"))
+        .capture(mutex_id("1"))
         .owner(owner("s1"))
         .await
         .unwrap();

@@ -23,7 +23,7 @@ async fn it_says_when_something_has_changed_and_nothing_otherwise() {
     let mut watching = running(database.url(), &["list", "--json", "--watch", "100ms"]);
     assert_eq!(sessions(&watching.line()), Vec::<String>::new());
     mutexes
-        .capture(&mutex_id("1"))
+        .capture(mutex_id("1"))
         .owner(owner("s1"))
         .await
         .unwrap();
@@ -47,7 +47,7 @@ async fn it_says_when_something_has_changed_and_nothing_otherwise() {
     })
     .await;
     mutexes
-        .capture(&mutex_id("2"))
+        .capture(mutex_id("2"))
         .owner(owner("s2"))
         .await
         .unwrap();
@@ -71,7 +71,7 @@ async fn who_waits_can_be_watched_too() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes().await;
     mutexes
-        .capture(&mutex_id("1"))
+        .capture(mutex_id("1"))
         .owner(owner("s1"))
         .await
         .unwrap();

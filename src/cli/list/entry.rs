@@ -91,7 +91,7 @@ impl Entry for Waiter {
         let access = match (self.access.is_shared(), self.access.permits()) {
             (false, _) => "exclusive".to_owned(),
             (true, None) => "shared".to_owned(),
-            (true, Some(permits)) => format!("1/{permits}"),
+            (true, Some(permits)) => format!("of {permits}"),
         };
         vec![
             written(&self.id),
