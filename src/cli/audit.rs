@@ -10,9 +10,9 @@ use super::{
     database::Database,
     duration,
     mutex_name::{HOW_TO_NAME, MutexName, written},
-    output::Table,
     printable::printable,
     say, spoken,
+    table::Table,
 };
 use crate::{
     domain::{AuditEvent, AuditQuery},

@@ -1,7 +1,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Exit, Failure, Output, database::Database, output::Table, printable::printable, say};
+use super::{Exit, Failure, Output, database::Database, printable::printable, say, table::Table};
 use crate::domain::Role;
 
 /// Gives database roles a role in the schema, instead of the one they had

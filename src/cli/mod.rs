@@ -31,6 +31,7 @@ mod serve;
 mod show;
 mod spoken;
 mod sweep;
+mod table;
 #[cfg(feature = "server")]
 mod token;
 mod wait;

@@ -8,8 +8,9 @@ use super::{
     holder,
     list::Entry as _,
     mutex_name::{HOW_TO_NAME, MutexName, written},
-    output::{Look, Table},
+    output::Look,
     say, spoken,
+    table::Table,
 };
 use crate::{
     domain::{Mutex, MutexQuery, Waiter, WaiterQuery},

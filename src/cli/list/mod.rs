@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Failure, Output, database::Database, duration, output::Table, say};
+use super::{Exit, Failure, Output, database::Database, duration, say, table::Table};
 use crate::mutexes::Mutexes;
 pub(super) use entry::Entry;
 use filter::Filter;

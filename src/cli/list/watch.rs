@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::entry::{Entry, Query};
 use crate::{
-    cli::{Exit, Failure, Output, interrupt::unless_interrupted, output::Table, say},
+    cli::{Exit, Failure, Output, interrupt::unless_interrupted, say, table::Table},
     domain::Error,
     mutexes::Mutexes,
 };

@@ -7,7 +7,7 @@ mod state;
 
 use clap::{Args, Subcommand};
 
-use super::{Exit, Failure, Output, database::Database, output::Table};
+use super::{Exit, Failure, Output, database::Database, table::Table};
 
 /// Pools of sessions: how they stand, and what is done with one session
 ///
