@@ -292,10 +292,10 @@ begin
                     when h.auto_release_config ~ '^[[:space:]]*-[0-9]+[[:space:]]*$' then '-1'
                     else '300' end::varchar as auto_release_config,
                h.captured_since, h.status_data
-        from %2$I.held h
+        from %2$I.live_hold h
         where case
                   -- One row of a shared mutex, as the package expects.
-                  when h.permit > 0 and exists (select from %2$I.held o
+                  when h.permit > 0 and exists (select from %2$I.live_hold o
                                                 where o.mutex_group = h.mutex_group and o.mutex_mode = h.mutex_mode and o.mutex_id = h.mutex_id
                                                   and o.permit < h.permit) then false
                   when current_setting('pgmutex.m3_writes', true) = 'on' then true

@@ -2764,6 +2764,12 @@ begin
                                                where d.classid = 'pg_class'::regclass and d.objid = c.oid
                                                  and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')))
         union
+        -- What stands in for another program's table reads ours with the rights of its owner.
+        select format('view %s', c.oid::regclass)
+        from pg_class c
+        where c.relname = 'm3_mutex' and c.relkind = 'v' and c.relowner = any (hand_over.old_owners)
+          and is_m3_mutex_view(c.oid)
+        union
         select format('type %s', t.oid::regtype)
         from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
         where o.kind = 'type' and t.typowner = any (hand_over.old_owners)
@@ -3120,10 +3126,10 @@ begin
                     when h.auto_release_config ~ '^[[:space:]]*-[0-9]+[[:space:]]*$' then '-1'
                     else '300' end::varchar as auto_release_config,
                h.captured_since, h.status_data
-        from %2$I.held h
+        from %2$I.live_hold h
         where case
                   -- One row of a shared mutex, as the package expects.
-                  when h.permit > 0 and exists (select from %2$I.held o
+                  when h.permit > 0 and exists (select from %2$I.live_hold o
                                                 where o.mutex_group = h.mutex_group and o.mutex_mode = h.mutex_mode and o.mutex_id = h.mutex_id
                                                   and o.permit < h.permit) then false
                   when current_setting('pgmutex.m3_writes', true) = 'on' then true

@@ -1,5 +1,7 @@
 //! What the role of an application needs, and what it does not get.
 
+use pgmutex::Role;
+
 use super::{Application, with_view};
 use crate::support::session_at;
 
@@ -51,4 +53,29 @@ async fn the_view_is_all_that_the_application_needs() {
     session
         .run(&format!("drop owned by {role} cascade; drop role {role}"))
         .await;
+}
+
+#[tokio::test]
+async fn it_goes_on_when_the_schema_changes_hands() {
+    let database = with_view().await;
+    let (role, url) = database.role_called("application", "").await;
+    let (owner, _) = database.role_called("owner", "").await;
+    let mutexes = database.mutexes().await;
+    mutexes
+        .install_m3_mutex("public", Some(&role))
+        .await
+        .unwrap();
+    let session = database.session().await;
+    session
+        .run(&format!(
+            "grant create on database {} to {owner}; grant create on schema public to {owner}",
+            database.name()
+        ))
+        .await;
+    mutexes.grant_role(&owner, Role::Owner).await.unwrap();
+    let application = Application(session_at(&url).await);
+    application.insert("m", "a").await.unwrap();
+    application.read("m").await.unwrap();
+    assert_eq!(application.update("m").await.unwrap(), "1");
+    assert_eq!(application.delete("m").await.unwrap(), "1");
 }
