@@ -18,7 +18,9 @@ use crate::domain::{CaptureOutcome, MutexId};
 /// Captures a mutex, or refreshes a hold that the same session has
 ///
 /// The hold stays when the program has ended, until its rule ends it or `pgmutex release` with the
-/// same session does. To hold a mutex while a command runs, use `pgmutex run`.
+/// same session does. To hold a mutex while a command runs, use `pgmutex run`. Exit code 75 says that
+/// another has it, or had it as long as --wait was willing to wait; 80 that it may have been captured or
+/// not: do it again with the same session.
 #[derive(Debug, Args)]
 #[command(after_help = HOW_TO_NAME)]
 pub(super) struct Capture {
@@ -92,7 +94,7 @@ impl Capture {
                 Ok(Exit::Success)
             }
             Err(error) => {
-                spoken::busy(output, &error)?;
+                spoken::refusal(output, &error)?;
                 let failure = Failure::from(error);
                 Err(match self.conflict_exit_code {
                     Some(code) if failure.exit == Exit::Busy => {

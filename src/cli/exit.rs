@@ -159,7 +159,7 @@ impl From<Error> for Failure {
                 );
             }
             Error::PermissionDenied { .. } => {
-                "; the owner of the schema can grant what is missing: pgmutex grant --help"
+                "; look at user and password, or let the owner of the schema grant what is missing (pgmutex grant --help)"
             }
             _ => "",
         };

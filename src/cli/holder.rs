@@ -31,11 +31,7 @@ impl Holder {
     pub(super) fn owner(&self) -> Result<MutexOwner, Failure> {
         let session = match &self.session {
             Some(session) => session.clone(),
-            None => {
-                let number = u64::from_ne_bytes(random::bytes());
-                let (login, host) = (login(), host());
-                printable(&format!("{login}@{host}/{number:016x}"))
-            }
+            None => session_of_nobody_else(),
         };
         self.owner_of(session)
     }
@@ -58,6 +54,22 @@ impl Holder {
             .with_user_id(self.user_id.clone())?;
         Ok(owner)
     }
+}
+
+/// A session that nobody else has.
+fn session_of_nobody_else() -> String {
+    let number = u64::from_ne_bytes(random::bytes());
+    format!("{}/{number:016x}", who())
+}
+
+/// An owner that holds nothing, to ask as.
+pub(super) fn nobody() -> Result<MutexOwner, Failure> {
+    Ok(MutexOwner::new(session_of_nobody_else())?)
+}
+
+/// Who runs the program, and where, for people.
+pub(super) fn who() -> String {
+    printable(&format!("{}@{}", login(), host()))
 }
 
 /// Who runs the program, as far as the environment says.

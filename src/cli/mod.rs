@@ -2,26 +2,41 @@
 //!
 //! A command is a file of its own: its arguments, and what it does with them through `Mutexes`.
 
+mod audit;
 mod capture;
+mod completions;
 mod database;
+mod doctor;
 mod duration;
 mod exit;
+mod force_release;
+mod grant;
 mod holder;
 mod interrupt;
+mod list;
 mod log;
 mod m3_compat;
+mod manual;
 mod metrics_file;
 mod migrate;
 mod mutex_name;
 mod output;
+mod pool;
 mod printable;
+mod question;
+mod refresh;
 mod release;
+mod secrets;
 #[cfg(feature = "server")]
 mod serve;
+mod show;
 mod spoken;
+mod sweep;
+mod table;
 #[cfg(feature = "server")]
 mod token;
 mod top;
+mod wait;
 mod wanted;
 
 use std::{future::Future, process::ExitCode};
@@ -55,14 +70,29 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    List(list::List),
+    Show(show::Show),
     Capture(capture::Capture),
+    Refresh(refresh::Refresh),
     Release(release::Release),
+    ForceRelease(force_release::ForceRelease),
+    Wait(wait::Wait),
+    Sweep(sweep::Sweep),
+    Pool(pool::Pool),
     Migrate(migrate::Migrate),
+    Grant(grant::Grant),
+    Revoke(grant::Revoke),
+    Roles(grant::Roles),
+    Audit(audit::Audit),
+    Doctor(doctor::Doctor),
     #[cfg(feature = "server")]
     Serve(Box<serve::Serve>),
     #[cfg(feature = "server")]
     Token(token::Token),
     Top(top::Top),
+    Completions(completions::Completions),
+    #[command(name = "man")]
+    Manual(manual::Manual),
 }
 
 const AFTER_HELP: &str = "\
@@ -73,24 +103,20 @@ Exit codes:
   3    migrations are pending (migrate --check)
   69   the database cannot be reached, or cannot decide (a standby)
   70   the database's answer makes no sense
-  75   another has it; nothing was captured
-  77   the database role may not do this
+  75   another has it, or the time to wait is up
+  77   the database refuses the role, its password or its rights
   78   the schema is missing, or of another version
   79   the hold is gone
   80   it may have been done or not: do it again with the same --session
-  126, 127, 128+N  of run: not executable, not found, ended by signal N";
+  126, 127, 128+N  of run: not executable, not found, ended by signal N
+  130, 143, 141    SIGINT or SIGTERM came; nobody reads what is printed";
 
 /// Runs the program with the arguments of this process, and says with which code it ends.
 pub fn run() -> ExitCode {
     let (program, name) = match parsed() {
         Ok(parsed) => parsed,
         Err(refused) => {
-            // Nobody may be reading; the code says enough.
-            let _ = refused.print();
-            return match refused.use_stderr() {
-                true => Exit::Usage.into(),
-                false => Exit::Success.into(),
-            };
+            return answered(&refused);
         }
     };
     program
@@ -112,6 +138,23 @@ fn parsed() -> Result<(Program, String), clap::Error> {
     let name = matches.subcommand_name().unwrap_or_default().to_owned();
     let program = Program::from_arg_matches(&matches).map_err(|error| error.format(&mut command));
     Ok((program?, name))
+}
+
+/// Help that was asked for, or what is wrong with the arguments: a URL among them may have a password.
+fn answered(refused: &clap::Error) -> ExitCode {
+    use std::io::Write as _;
+
+    let text = secrets::masked(&refused.render().to_string());
+    if refused.use_stderr() {
+        // Nobody may be reading; the code says enough.
+        let _ = write!(std::io::stderr(), "{text}");
+        return Exit::Usage.into();
+    }
+    let mut stdout = std::io::stdout();
+    match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Ok(()) => Exit::Success.into(),
+        Err(error) => Failure::from(error).exit.into(),
+    }
 }
 
 impl Program {
@@ -140,13 +183,27 @@ impl Program {
 impl Command {
     fn run(self, database: &database::Database, output: &mut Output) -> Result<Exit, Failure> {
         match self {
+            Self::List(list) => block_on(list.run(database, output)),
+            Self::Show(show) => block_on(show.run(database, output)),
             Self::Capture(capture) => block_on(capture.run(database, output)),
+            Self::Refresh(refresh) => block_on(refresh.run(database, output)),
             Self::Release(release) => block_on(release.run(database, output)),
+            Self::ForceRelease(force) => block_on(force.run(database, output)),
+            Self::Wait(wait) => block_on(wait.run(database, output)),
+            Self::Sweep(sweep) => block_on(sweep.run(database, output)),
+            Self::Pool(pool) => block_on(pool.run(database, output)),
             Self::Migrate(migrate) => block_on(migrate.run(database, output)),
+            Self::Grant(grant) => block_on(grant.run(database, output)),
+            Self::Revoke(revoke) => block_on(revoke.run(database, output)),
+            Self::Roles(roles) => block_on(roles.run(database, output)),
+            Self::Audit(audit) => block_on(audit.run(database, output)),
+            Self::Doctor(doctor) => block_on(doctor.run(database, output)),
             #[cfg(feature = "server")]
             Self::Serve(serve) => serve.run(database, output),
             #[cfg(feature = "server")]
             Self::Token(token) => token.run(output),
+            Self::Completions(completions) => completions.run(Program::command(), output),
+            Self::Manual(manual) => manual.run(Program::command(), output),
             Self::Top(top) => block_on(top.run(database, output)),
         }
     }
@@ -155,7 +212,11 @@ impl Command {
     fn mutex(&self) -> Option<&MutexId> {
         match self {
             Self::Capture(capture) => Some(capture.mutex()),
+            Self::Refresh(refresh) => Some(refresh.mutex()),
             Self::Release(release) => Some(release.mutex()),
+            Self::ForceRelease(force) => Some(force.mutex()),
+            Self::Show(show) => Some(show.mutex()),
+            Self::Wait(wait) => Some(wait.mutex()),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use crate::domain::{FencingToken, MutexId, Released};
 
 /// Gives a mutex back
 ///
-/// That it is not held is no failure. That another holds it is one.
+/// That it is not held is no failure. That another holds it is one (exit code 75).
 #[derive(Debug, Args)]
 #[command(after_help = HOW_TO_NAME)]
 pub(super) struct Release {
@@ -47,7 +47,7 @@ impl Release {
             Ok(Released::Released(mutex)) => spoken::answer(output, "released", &mutex)?,
             Ok(Released::NotHeld) => spoken::no_hold(output, "not_held", &self.mutex.to_string())?,
             Err(error) => {
-                spoken::busy(output, &error)?;
+                spoken::refusal(output, &error)?;
                 return Err(error.into());
             }
         }

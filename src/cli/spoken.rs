@@ -39,10 +39,11 @@ pub(super) fn no_hold(output: &mut Output, outcome: &str, name: &str) -> Result<
 
 /// Prints a refusal as JSON, if that is what is printed; the message goes to standard error all the
 /// same.
-pub(super) fn busy(output: &mut Output, error: &Error) -> Result<(), Failure> {
+pub(super) fn refusal(output: &mut Output, error: &Error) -> Result<(), Failure> {
     let (outcome, holder) = match error {
         Error::Busy { holder, .. } => ("busy", Some(holder)),
-        Error::Timeout { holder, .. } => ("waited in vain", holder.as_ref()),
+        Error::Timeout { holder, .. } => ("timeout", holder.as_ref()),
+        Error::Lost { .. } => ("lost", None),
         _ => return Ok(()),
     };
     if output.is_json {
@@ -63,9 +64,8 @@ pub(super) fn hold(mutex: &Mutex, now: DateTime<Utc>) -> Vec<(&'static str, Stri
         (rule, config) => format!("{rule} {config}"),
     };
     let access = match (mutex.permit, mutex.permits) {
-        (0, _) => "exclusive".to_owned(),
-        (_, None) => "shared".to_owned(),
-        (permit, Some(permits)) => format!("shared, permit {permit} of {permits}"),
+        (permit @ 1.., Some(permits)) => format!("shared, permit {permit} of {permits}"),
+        _ => access(mutex),
     };
     vec![
         ("holder", owner(&mutex.owner)),
@@ -103,6 +103,28 @@ pub(super) fn owner(owner: &MutexOwner) -> String {
     match owner.host() {
         "" => printable(who),
         host => printable(&format!("{who} on {host}")),
+    }
+}
+
+/// Alone or shared, in one word.
+pub(super) fn access(mutex: &Mutex) -> String {
+    match (mutex.permit, mutex.permits) {
+        (0, _) => "exclusive".to_owned(),
+        (_, None) => "shared".to_owned(),
+        (permit, Some(permits)) => format!("{permit}/{permits}"),
+    }
+}
+
+/// How long a hold will last, if nobody refreshes it.
+pub(super) fn left(mutex: &Mutex, now: DateTime<Utc>) -> String {
+    match mutex.expires_at {
+        Some(end) if end >= DateTime::<Utc>::MAX_UTC => "never".to_owned(),
+        Some(end) if end < now => "over".to_owned(),
+        Some(end) => duration::spoken(end - now),
+        None => match mutex.auto_release.dump().0.as_str() {
+            "" => "never".to_owned(),
+            rule => printable(rule),
+        },
     }
 }
 

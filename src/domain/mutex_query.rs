@@ -33,6 +33,14 @@ impl MutexQuery {
         Self::default()
     }
 
+    /// Every hold of this mutex.
+    pub fn of(id: &MutexId) -> Self {
+        Self::all()
+            .group(id.group())
+            .mode(id.mode())
+            .mutex_id(id.id())
+    }
+
     /// Holds of mutexes in this group.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());

@@ -2,9 +2,23 @@
 //!
 //! `cargo test --features cli,private-server --test cli`
 
+mod audit;
+mod connecting;
+mod doctor;
+mod exits;
+mod forcing;
+mod granting;
+mod holding;
+mod looking;
+mod manual;
 mod metrics_file;
 mod migrating;
+mod pools;
 mod program;
+mod readers;
+mod running;
+mod screen;
+mod snapshot;
 #[expect(
     dead_code,
     unused_imports,
@@ -13,4 +27,7 @@ mod program;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod terminal;
+mod time;
 mod top;
+mod waiting;
+mod watching;

@@ -2,8 +2,8 @@
 
 use crate::{
     program::run,
+    screen::OnTerminal,
     support::{Database, Session},
-    terminal::OnTerminal,
 };
 
 /// The sequences that take another screen and give the first one back.

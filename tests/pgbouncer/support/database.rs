@@ -20,6 +20,9 @@ const USER: &str = "postgres";
 /// A user whose transactions begin at repeatable read unless they say otherwise.
 pub(crate) const USER_AT_REPEATABLE_READ: &str = "at_repeatable_read";
 
+/// A user who may do nothing but what is granted in a database.
+const PLAIN_USER: &str = "plain_user";
+
 /// What PgBouncer keeps for each client and sets again on the server connection that it gets.
 const KEPT_BY_POOLER: &str =
     "'application_name', 'client_encoding', 'DateStyle', 'TimeZone', 'standard_conforming_strings'";
@@ -45,12 +48,13 @@ impl Server {
             .await
             .batch_execute(&format!(
                 "create role {USER_AT_REPEATABLE_READ} superuser login; \
-                 alter role {USER_AT_REPEATABLE_READ} set default_transaction_isolation = 'repeatable read'"
+                 alter role {USER_AT_REPEATABLE_READ} set default_transaction_isolation = 'repeatable read'; \
+                 create role {PLAIN_USER} login"
             ))
             .await
             .unwrap();
         Self {
-            pooler: Pooler::start(&postgres, &[USER, USER_AT_REPEATABLE_READ]),
+            pooler: Pooler::start(&postgres, &[USER, USER_AT_REPEATABLE_READ, PLAIN_USER]),
             postgres,
         }
     }
@@ -115,8 +119,19 @@ impl Database {
 
     /// The backend, with a pool of its own and no way past the pooler.
     pub(crate) fn backend(&self) -> PostgresBackend {
-        let pool = pool_for_url(&self.url).unwrap();
+        Self::backend_at(&self.url)
+    }
+
+    /// The same at this URL.
+    pub(crate) fn backend_at(url: &str) -> PostgresBackend {
+        let pool = pool_for_url(url).unwrap();
         PostgresBackend::new(pool, SchemaName::default(), PostgresSettings::default())
+    }
+
+    /// A role without rights, and its URL through the pooler.
+    pub(crate) async fn role(&self, _: &str) -> (String, String) {
+        let url = self.server.pooler.url(PLAIN_USER, &self.name);
+        (PLAIN_USER.to_owned(), url)
     }
 
     /// What is under test, for the user whose transactions begin at repeatable read.
