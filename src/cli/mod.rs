@@ -15,6 +15,8 @@ mod mutex_name;
 mod output;
 mod printable;
 mod release;
+#[cfg(unix)]
+mod run;
 #[cfg(feature = "server")]
 mod serve;
 mod spoken;
@@ -51,6 +53,11 @@ enum Command {
     Capture(capture::Capture),
     Release(release::Release),
     Migrate(migrate::Migrate),
+    #[cfg(unix)]
+    Run(Box<run::Run>),
+    #[cfg(unix)]
+    #[command(name = run::KEEPER, hide = true)]
+    Keeper(run::Keeper),
     #[cfg(feature = "server")]
     Serve(Box<serve::Serve>),
     #[cfg(feature = "server")]
@@ -111,6 +118,10 @@ impl Program {
             Command::Capture(capture) => block_on(capture.run(&database, &mut output)),
             Command::Release(release) => block_on(release.run(&database, &mut output)),
             Command::Migrate(migrate) => block_on(migrate.run(&database, &mut output)),
+            #[cfg(unix)]
+            Command::Run(run) => block_on(run.run(&database, &mut output)),
+            #[cfg(unix)]
+            Command::Keeper(keeper) => block_on(keeper.run()),
             #[cfg(feature = "server")]
             Command::Serve(serve) => serve.run(&database, &mut output),
             #[cfg(feature = "server")]

@@ -4,6 +4,8 @@
 
 mod migrating;
 mod program;
+#[cfg(unix)]
+mod run;
 #[expect(
     dead_code,
     unused_imports,
