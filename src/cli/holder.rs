@@ -17,6 +17,13 @@ pub(super) struct Holder {
     )]
     session: Option<String>,
 
+    #[command(flatten)]
+    person: Person,
+}
+
+/// The owner's part that people read.
+#[derive(Debug, Args)]
+pub(super) struct Person {
     /// The owner's name, for people [default: the login]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -29,11 +36,10 @@ pub(super) struct Holder {
 impl Holder {
     /// The owner; one that nobody else is, if no session was said.
     pub(super) fn owner(&self) -> Result<MutexOwner, Failure> {
-        let session = match &self.session {
-            Some(session) => session.clone(),
-            None => session_of_nobody_else(),
-        };
-        self.owner_of(session)
+        match &self.session {
+            Some(session) => self.person.with_session(session.clone()),
+            None => self.person.owner(),
+        }
     }
 
     /// The owner of a hold that is there already, which must have been said.
@@ -41,10 +47,17 @@ impl Holder {
         let session = self.session.clone().ok_or_else(|| {
             Failure::usage("say whose hold is meant: with --session, or with PGMUTEX_OWNER_SESSION; `pgmutex capture` prints it")
         })?;
-        self.owner_of(session)
+        self.person.with_session(session)
+    }
+}
+
+impl Person {
+    /// An owner that nobody else is.
+    pub(super) fn owner(&self) -> Result<MutexOwner, Failure> {
+        self.with_session(session_of_nobody_else())
     }
 
-    fn owner_of(&self, session: String) -> Result<MutexOwner, Failure> {
+    fn with_session(&self, session: String) -> Result<MutexOwner, Failure> {
         let login = login();
         let name = self.name.clone().unwrap_or_else(|| login.clone());
         let owner = MutexOwner::new(session)?

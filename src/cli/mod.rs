@@ -26,6 +26,8 @@ mod printable;
 mod question;
 mod refresh;
 mod release;
+#[cfg(unix)]
+mod run;
 mod secrets;
 #[cfg(feature = "server")]
 mod serve;
@@ -70,6 +72,8 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(unix)]
+    Run(Box<run::Run>),
     List(list::List),
     Show(show::Show),
     Capture(capture::Capture),
@@ -93,6 +97,9 @@ enum Command {
     Completions(completions::Completions),
     #[command(name = "man")]
     Manual(manual::Manual),
+    #[cfg(unix)]
+    #[command(name = run::KEEPER, hide = true)]
+    Keeper(run::Keeper),
 }
 
 const AFTER_HELP: &str = "\
@@ -168,7 +175,10 @@ impl Program {
         } = self;
         let mut output = format.output();
         log.begin(command.usual_log())?;
-        let recording = metrics_file.begin(name, command.mutex())?;
+        let recording = match command.is_part_of_another() {
+            true => None,
+            false => metrics_file.begin(name, command.mutex())?,
+        };
         let ended = command.run(&database, &mut output);
         if let Some(recording) = recording {
             recording.end(match &ended {
@@ -193,6 +203,10 @@ impl Command {
             Self::Sweep(sweep) => block_on(sweep.run(database, output)),
             Self::Pool(pool) => block_on(pool.run(database, output)),
             Self::Migrate(migrate) => block_on(migrate.run(database, output)),
+            #[cfg(unix)]
+            Self::Run(run) => block_on(run.run(database, output)),
+            #[cfg(unix)]
+            Self::Keeper(keeper) => block_on(keeper.run()),
             Self::Grant(grant) => block_on(grant.run(database, output)),
             Self::Revoke(revoke) => block_on(revoke.run(database, output)),
             Self::Roles(roles) => block_on(roles.run(database, output)),
@@ -208,6 +222,15 @@ impl Command {
         }
     }
 
+    /// Whether it is not what somebody has asked for, but runs for a command that was.
+    fn is_part_of_another(&self) -> bool {
+        #[cfg(unix)]
+        let is_keeper = matches!(self, Self::Keeper(_));
+        #[cfg(not(unix))]
+        let is_keeper = false;
+        is_keeper
+    }
+
     /// The mutex that it is about.
     fn mutex(&self) -> Option<&MutexId> {
         match self {
@@ -217,6 +240,8 @@ impl Command {
             Self::ForceRelease(force) => Some(force.mutex()),
             Self::Show(show) => Some(show.mutex()),
             Self::Wait(wait) => Some(wait.mutex()),
+            #[cfg(unix)]
+            Self::Run(run) => Some(run.mutex()),
             _ => None,
         }
     }

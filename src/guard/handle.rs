@@ -140,6 +140,29 @@ impl Guard {
         }
     }
 
+    /// Until when this process may rely on the hold if nothing keeps it alive from now on, by its own
+    /// clock; `None`: no time ends it. Each heartbeat that succeeds moves it on. It says nothing of
+    /// what has been lost otherwise: [`is_lost`](Self::is_lost) does.
+    ///
+    /// For whoever must have stopped by then what the mutex protects, such as another process. On
+    /// Linux the clock of an [`Instant`] stands still while the machine is suspended.
+    pub fn trusted_until(&self) -> Option<Instant> {
+        self.hold.end()
+    }
+
+    /// Returns what [`trusted_until`](Self::trusted_until) says as soon as it is something else than
+    /// `known`. Cancel safe.
+    pub async fn trust_moved(&self, known: Option<Instant>) -> Option<Instant> {
+        let mut news = self.hold.watch();
+        loop {
+            let until = self.trusted_until();
+            // The sender is in the hold, which is here.
+            if until != known || news.changed().await.is_err() {
+                return until;
+            }
+        }
+    }
+
     /// Makes a transaction fail unless this hold still holds, and keeps everyone else from
     /// capturing the mutex until the transaction ends: what it writes is written by the holder, or
     /// not at all. Call it first in the transaction that writes what the mutex protects.

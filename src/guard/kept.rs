@@ -39,7 +39,8 @@ pub(crate) struct KeptHold {
     /// Not kept beyond this.
     pub(super) not_after: Option<Instant>,
     trusted: TrustWindow,
-    /// Shared by all that a guard's hold has been: who watches it watches the guard.
+    /// Shared by all that a guard's hold has been: who watches it watches the guard. It tells of
+    /// each time that the hold was kept alive, too.
     state: Arc<watch::Sender<GuardState>>,
 }
 
@@ -131,7 +132,11 @@ impl KeptHold {
             .beat
             .is_none_or(|beat| self.trusted.extend(asked, beat - margin(beat)));
         if in_time {
-            self.become_unless_lost(GuardState::Held);
+            self.state.send_modify(|state| {
+                if *state != GuardState::Lost {
+                    *state = GuardState::Held;
+                }
+            });
         }
         in_time
     }

@@ -16,6 +16,8 @@ mod migrating;
 mod pools;
 mod program;
 mod readers;
+#[cfg(unix)]
+mod run;
 mod running;
 mod screen;
 mod snapshot;

@@ -8,6 +8,7 @@ mod holding;
 mod honesty;
 mod leading;
 mod losing;
+mod trust;
 mod waiting;
 
 use std::{
