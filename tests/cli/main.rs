@@ -13,6 +13,7 @@ mod looking;
 mod manual;
 mod metrics_file;
 mod migrating;
+mod pipeline;
 mod pools;
 mod program;
 mod readers;
