@@ -41,8 +41,16 @@ cross join lateral (
            h.owner_session, h.owner_host, h.owner_id, h.owner_login, h.owner_name, h.fencing_token, null, h.held_since, h.expires_at
     from live_hold h
     where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and w.mutex_id like '/%' and w.mutex_id like '%/'
-      and (h.lock_children and h.mutex_id <> w.mutex_id and starts_with(w.mutex_id, h.mutex_id)
-           or h.lock_parents and h.mutex_id > w.mutex_id and h.mutex_id < left(w.mutex_id, -1) || '0')
+      and h.lock_children
+      and h.mutex_id = any (array(select left(w.mutex_id, slash.at) from generate_series(1, length(w.mutex_id) - 1) slash (at)
+                                  where substr(w.mutex_id, slash.at, 1) = '/'))
+      and h.owner_session <> w.owner_session and (h.permit = 0 or w.access = 'exclusive')
+    union all
+    select 'holder', h.mutex_id, case when h.permit = 0 then 'exclusive' else 'shared' end,
+           h.owner_session, h.owner_host, h.owner_id, h.owner_login, h.owner_name, h.fencing_token, null, h.held_since, h.expires_at
+    from live_hold h
+    where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and w.mutex_id like '/%' and w.mutex_id like '%/'
+      and h.lock_parents and h.mutex_id > w.mutex_id and h.mutex_id < left(w.mutex_id, -1) || '0'
       and h.owner_session <> w.owner_session and (h.permit = 0 or w.access = 'exclusive')
     union all
     select 'waiter', before.mutex_id, before.access,

@@ -101,9 +101,21 @@ set search_path from current
 set lock_timeout = '5s'
 as $$
 declare
-    objects text[];
-    object  text;
+    objects   text[];
+    object    text;
+    m3_schema name;
 begin
+    select n.nspname into m3_schema
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relname = 'm3_mutex' and c.relkind = 'v' and c.relowner = any (hand_over.old_owners) and is_m3_mutex_view(c.oid)
+      and not has_schema_privilege(hand_over.new_owner, n.oid, 'CREATE')
+      and not (select r.rolsuper from pg_roles r where r.rolname = current_user);
+    if found then
+        raise insufficient_privilege using message = format(
+            'to hand view %1$I.m3_mutex over to %2$I, it must be allowed to create objects there: have the owner of schema %1$I run: '
+            'grant create on schema %1$I to %2$I (it can be revoked afterwards), or call uninstall_m3_mutex(%3$L) first',
+            m3_schema, hand_over.new_owner, m3_schema);
+    end if;
     -- All of them before the first is handed over: a table that is being read does not change hands.
     objects := array(
         -- Each once: a partition is among the parts of its table, too. The sequence of an identity column and the type of a table's rows follow their table.
@@ -302,11 +314,13 @@ begin
     for object in
         select format('routine %s', p.oid::regprocedure)
         from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
-        where o.kind = 'function' and p.proacl is null and pg_has_role(p.proowner, 'USAGE')
+        where o.kind = 'function' and pg_has_role(p.proowner, 'USAGE')
+          and exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a where a.grantee = 0)
         union all
         select format('type %s', t.oid::regtype)
         from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
-        where o.kind in ('relation', 'type') and t.typacl is null and pg_has_role(t.typowner, 'USAGE')
+        where o.kind in ('relation', 'type') and pg_has_role(t.typowner, 'USAGE')
+          and exists (select from aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a where a.grantee = 0)
     loop
         execute format('revoke all on %s from public', object);
     end loop;

@@ -75,11 +75,21 @@ create function make_audit_partition(name text, bounds text, events_from text) r
 language plpgsql volatile parallel unsafe
 set search_path from current
 as $$
+declare
+    reader text;
 begin
     execute format('create table %I (like audit including defaults including constraints including comments)', name);
     -- Whoever may do this for the owner, a superuser perhaps, does not become the owner of events.
     execute format('alter table %I owner to %s', name, (select c.relowner::regrole from pg_class c where c.oid = 'audit'::regclass));
     execute format('revoke all on type %I from public', name);
+    -- What default privileges have given away: whoever may read the audit reads it as a whole.
+    for reader in
+        select distinct case when a.grantee = 0 then 'public' else a.grantee::regrole::text end
+        from pg_class c cross join aclexplode(c.relacl) a
+        where c.oid = to_regclass(quote_ident(name)) and a.grantee <> c.relowner
+    loop
+        execute format('revoke all on table %I from %s', name, reader);
+    end loop;
     execute format('comment on table %I is %L', name, 'A part of the audit: ' || bounds);
     execute format('create trigger audit_is_not_emptied before truncate on %I for each statement execute function audit_only_grows()', name);
     if events_from is not null then
@@ -254,7 +264,7 @@ comment on function audit_is_on() is 'Whether enable_audit has switched the audi
 create function enable_audit() returns boolean
 language plpgsql volatile parallel unsafe
 set search_path from current
-set lock_timeout = '5s'
+set lock_timeout = '2s'
 as $$
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
@@ -263,7 +273,8 @@ begin
     if audit_is_on() then
         return false;
     end if;
-    lock table mutex_model in share row exclusive mode;
+    -- Against row locks, too: whoever has locked a hold that it removes has seen that there is no audit.
+    lock table mutex_model in exclusive mode;
     if audit_is_on() then
         return false;
     end if;

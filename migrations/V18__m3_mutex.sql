@@ -70,7 +70,9 @@ begin
             message = format('mutex %L/%L/%L is no longer held: its hold ended before it could be refreshed', seen ->> 1, seen ->> 2, seen ->> 3),
             hint = 'Capture it again.',
             constraint = 'mutex_is_held';
-    elsif tg_op = 'DELETE' then
+    elsif tg_op = 'DELETE' and statement_timestamp() - transaction_timestamp() < interval '10 milliseconds' then
+        -- Not in a larger transaction, which would keep the turns of up to 100 other mutexes to its end. (A driver that sends a statement
+        -- in parts begins its transaction a moment earlier.)
         -- The package's own clearing away of what is over finds nothing here, because that is not shown.
         perform sweep(100);
     end if;
@@ -95,9 +97,9 @@ begin
                       m3_mutex_config(new.auto_release_rule, new.auto_release_config), new.status_data);
     if answer.outcome = 'busy' then
         raise unique_violation using
-            message = format('mutex %L/%L/%L %s session %L (%s) since %s', new.mutex_group, new.mutex_mode, new.mutex_id,
+            message = format('mutex %L/%L/%L %s %s since %s', new.mutex_group, new.mutex_mode, new.mutex_id,
                              case when answer.fencing_token = 0 then 'is waited for by' else 'is held by' end,
-                             answer.owner_session, answer.owner_name, answer.held_since),
+                             owner_in_words(answer.owner_name, answer.owner_login, answer.owner_session), answer.held_since),
             hint = 'Another was faster, or came before: the mutex was not captured.',
             constraint = 'mutex_is_held';
     end if;
@@ -197,16 +199,23 @@ as $$
 declare
     hold_now mutex_model;
     token    bigint := m3_mutex_token_read(old.mutex_group, old.mutex_mode, old.mutex_id);
+    since    timestamptz := case when token is not null then current_setting('pgmutex.m3_read')::jsonb ->> 4 end;
     answer   hold_outcome;
     why_not  text;
 begin
+    -- A refresh on its way is waited out, as in release, and none comes in between any more: whoever took the hold for over must not
+    -- remove it after its holder has refreshed it in time.
+    perform lock_mutex(old.mutex_group, old.mutex_mode, old.mutex_id);
     select m.* into hold_now from mutex_model m
     where m.mutex_group = old.mutex_group and m.mutex_mode = old.mutex_mode and m.mutex_id = old.mutex_id
-      and ((m.fencing_token & 9223372036854775807) % 2147483647 + 1)::integer = old.id;
+      and ((m.fencing_token & 9223372036854775807) % 2147483647 + 1)::integer = old.id
+    for no key update;
     if not found then
         return null;
     elsif hold_now.fencing_token <> token then
         why_not := 'it is another hold than the one read before';
+    elsif hold_now.captured_since <> since then
+        why_not := 'it has been refreshed since it was read';
     elsif not hold_now.through_m3_mutex
           and not hold_is_over(hold_now.auto_release_rule, hold_now.auto_release_config, hold_now.expires_at, clock_timestamp()) then
         why_not := 'it was not captured through this view, and is not over';
@@ -220,8 +229,8 @@ begin
     end if;
     -- On one line, whatever the names contain: a line of the log must not be forged.
     raise warning using message = regexp_replace(format(
-        'pgmutex: the hold of mutex %L/%L/%L by session %L stays: %s',
-        old.mutex_group, old.mutex_mode, old.mutex_id, old.owner_session, why_not), '[[:cntrl:]]', ' ', 'g');
+        'pgmutex: the hold of mutex %L/%L/%L by %s stays: %s',
+        old.mutex_group, old.mutex_mode, old.mutex_id, owner_in_words(old.owner_name, old.owner_login, old.owner_session), why_not), '[[:cntrl:]]', ' ', 'g');
     return null;
 end
 $$;
@@ -299,7 +308,7 @@ begin
                                                 where o.mutex_group = h.mutex_group and o.mutex_mode = h.mutex_mode and o.mutex_id = h.mutex_id
                                                   and o.permit < h.permit) then false
                   when current_setting('pgmutex.m3_writes', true) = 'on' then true
-                  else set_config('pgmutex.m3_read', jsonb_build_array(h.fencing_token, h.mutex_group, h.mutex_mode, h.mutex_id)::text, false) is not null
+                  else set_config('pgmutex.m3_read', jsonb_build_array(h.fencing_token, h.mutex_group, h.mutex_mode, h.mutex_id, h.captured_since)::text, false) is not null
               end
         $view$, in_schema, current_schema());
     execute format('alter view %I.m3_mutex owner to %I', in_schema, owner);
@@ -369,6 +378,7 @@ create function import_m3_mutex(from_table regclass) returns setof m3_mutex_impo
 language plpgsql volatile parallel unsafe
 set search_path from current
 set lock_timeout = '5s'
+set row_security = off  -- a row that is not seen is a hold that is not imported
 as $$
 #variable_conflict use_column
 declare
@@ -391,6 +401,11 @@ begin
     where not exists (select from pg_attribute a where a.attrelid = from_table and a.attname = c.name and not a.attisdropped);
     if missing is not null then
         perform refuse_input(format('%s is not a table of m3-mutex: it has no %s', from_table, missing));
+    elsif exists (select from pg_class c where c.oid = from_table and c.relkind not in ('r', 'p'))
+       or exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
+                  where a.attrelid = from_table and a.attnum > 0 and not a.attisdropped and t.typnamespace <> 'pg_catalog'::regnamespace) then
+        -- Reading it would run its owner's functions with the rights of whoever imports.
+        perform refuse_input(format('%s is not a table of m3-mutex: it is no plain table, or has columns of types that PostgreSQL does not bring', from_table));
     end if;
 
     lock table mutex_model in access exclusive mode;
@@ -398,11 +413,16 @@ begin
     select coalesce(max(m.fencing_token), 0) into last_token from mutex_model m;
     for old_row in execute format(
         'select id::text, mutex_group::text, mutex_mode::text, mutex_id::text, owner_session::text, owner_host::text, owner_id::text, '
-        'owner_login::text, owner_name::text, auto_release_rule::text, auto_release_config::text, captured_since::timestamptz, status_data::text '
+        'owner_login::text, owner_name::text, auto_release_rule::text, auto_release_config::text, '
+        -- So near the end of the calendar that another time zone leaves it: no time, like infinity.
+        'case when captured_since between ''4700-01-01 BC'' and ''294000-01-01'' then captured_since end::timestamptz as captured_since, status_data::text '
         'from %s t order by t.captured_since desc nulls last, t.id desc', from_table)
     loop
         answer := (old_row.id, old_row.mutex_group, old_row.mutex_mode, old_row.mutex_id, 'imported', null);
         config := m3_mutex_config(old_row.auto_release_rule, old_row.auto_release_config);
+        if coalesce(old_row.auto_release_rule, '') in ('', 'never') then
+            config := '';  -- the package asks for none either
+        end if;
         if old_row.auto_release_rule = 'timeout' and config <> coalesce(old_row.auto_release_config, '') then
             answer.problem := format('auto_release_config %L counts as %s', old_row.auto_release_config, config);
         end if;
@@ -498,6 +518,7 @@ begin
     end if;
     -- Whoever waits for the table from now on finds the view when this commits.
     execute format('lock table %I.m3_mutex in access exclusive mode', in_schema);
+    old_table := m3_mutex_relation(in_schema);
     execute format('alter table %I.m3_mutex rename to m3_mutex_before_pgmutex', in_schema);
     return query select i.* from import_m3_mutex(old_table.oid::regclass) i;
     perform install_m3_mutex(in_schema, to_role);
@@ -506,6 +527,9 @@ begin
         from aclexplode(coalesce(old_table.relacl, acldefault('r', old_table.relowner))) a
         join pg_roles r on r.oid = a.grantee  -- never PUBLIC
         where a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+          -- Who only looked at the application's own holds is not to see everybody's.
+          and exists (select from aclexplode(coalesce(old_table.relacl, acldefault('r', old_table.relowner))) w
+                      where w.grantee = a.grantee and w.privilege_type in ('INSERT', 'UPDATE', 'DELETE'))
     loop
         execute format('grant %s on %I.m3_mutex to %I', privilege, in_schema, grantee);
     end loop;
@@ -513,5 +537,5 @@ end
 $$;
 comment on function adopt_m3_mutex(name, name) is
     'Replaces the table m3_mutex of the Django package m3-mutex by the view of install_m3_mutex, in one step, also while the application '
-    'runs: the table stays as m3_mutex_before_pgmutex, its holds are imported (import_m3_mutex tells how), and the roles that could use '
-    'the table can use the view, except for PUBLIC. Without such a table it only installs the view. For the owner of this schema and of the table.';
+    'runs: the table stays as m3_mutex_before_pgmutex, its holds are imported (import_m3_mutex tells how), and the roles that could write '
+    'to the table can use the view, except for PUBLIC: whoever could only read it would see the sessions of all holders there. Without such a table it only installs the view. For the owner of this schema and of the table.';

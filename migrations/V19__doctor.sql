@@ -85,7 +85,7 @@ begin
           select 'full_page_writes is off', 'set full_page_writes = on in postgresql.conf' where current_setting('full_page_writes') = 'off'
           union all
           select c.relname || ' is unlogged', format('alter table %I.%I set logged', current_schema(), c.relname) from pg_class c
-          where c.relnamespace = current_schema()::regnamespace and c.relpersistence = 'u' and c.relname in ('mutex_model', 'pool_session', 'token_generation')) w $$),
+          where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relpersistence = 'u' and c.relname in ('mutex_model', 'pool_session', 'token_generation')) w $$),
 
 (15, 'replication', $$
     select case when s.is_standby or not s.sees and (s.standbys > 0 or s.wanted <> '') then 'note'
@@ -183,7 +183,7 @@ begin
                  string_agg(c.relname, ', ' order by c.relname) as names,
                  string_agg(format('alter table %I.%I reset (autovacuum_enabled);', current_schema(), c.relname), ' ' order by c.relname) as cures
           from pg_class c cross join unnest(c.reloptions) o (setting)
-          where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and o.setting ~* '^autovacuum_enabled=(f|n|of|0)') s $$),
+          where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind = 'r' and o.setting ~* '^autovacuum_enabled=(f|n|of|0)') s $$),
 
 (41, 'dead rows', $$
     select case when bool_or(t.is_much) then 'warning' else 'ok' end,
@@ -303,8 +303,8 @@ begin
           union all
           select format('%I on %s', g.tgname, c.relname), false
           from pg_trigger g join pg_class c on c.oid = g.tgrelid join pg_proc p on p.oid = g.tgfoid
-          where c.relnamespace = current_schema()::regnamespace and c.relname in ('mutex_model', 'mutex_waiter', 'mutex_listener', 'pool_session', 'token_generation')
-            and not g.tgisinternal and p.pronamespace <> current_schema()::regnamespace) t $$),
+          where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relname in ('mutex_model', 'mutex_waiter', 'mutex_listener', 'pool_session', 'token_generation')
+            and not g.tgisinternal and p.pronamespace <> quote_ident(current_schema())::regnamespace) t $$),
 
 (61, 'indexes', $$
     select case when bool_or(i.is_missing) then 'problem' when count(*) > 0 then 'warning' else 'ok' end,
@@ -314,11 +314,11 @@ begin
           from unnest('{token_generation_pkey,mutex_model_pkey,mutex_model_owner_session,mutex_model_lock_parents,
                         mutex_listener_pkey,mutex_waiter_pkey,mutex_waiter_owner_session,mutex_waiter_listener,mutex_waiter_while_holding,
                         pool_session_pkey,pool_session_ready,pool_session_due,pool_session_leased,pool_session_request}'::text[]) o (name)
-          where not exists (select from pg_class c where c.relnamespace = current_schema()::regnamespace and c.relname = o.name and c.relkind = 'i')
+          where not exists (select from pg_class c where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relname = o.name and c.relkind = 'i')
           union all
           select c.relname, ' is invalid', false, format('reindex index %I.%I;', current_schema(), c.relname)
           from pg_index x join pg_class c on c.oid = x.indexrelid
-          where c.relnamespace = current_schema()::regnamespace and not (x.indisvalid and x.indisready)
+          where c.relnamespace = quote_ident(current_schema())::regnamespace and not (x.indisvalid and x.indisready)
           union all
           select c.relname, ' makes every heartbeat write it', false, format('drop index %I.%I; or leave out the columns captured_since, expires_at and status_data.', current_schema(), c.relname)
           from pg_index x join pg_class c on c.oid = x.indexrelid
@@ -348,7 +348,7 @@ begin
           select 'function ' || p.proname, coalesce(p.proacl, acldefault('f', p.proowner)) from pg_proc p join pg_namespace n on n.oid = p.pronamespace and n.nspowner = p.proowner
           where n.nspname = current_schema()
           union all
-          select c.relname, c.relacl from pg_class c where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'v', 'p', 'S')) p
+          select c.relname, c.relacl from pg_class c where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind in ('r', 'v', 'p', 'S')) p
     where exists (select from aclexplode(p.acl) a where a.grantee = 0) $$),
 
 (64, 'schema rights', $$

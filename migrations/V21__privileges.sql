@@ -29,13 +29,36 @@ begin
             'complete_grants',
             'm3_mutex_config', 'm3_mutex_token_read', 'm3_mutex_write_begins', 'm3_mutex_write_ends', 'm3_mutex_insert', 'm3_mutex_update',
             'm3_mutex_delete', 'm3_mutex_relation', 'is_m3_mutex_view', 'install_m3_mutex', 'uninstall_m3_mutex', 'import_m3_mutex',
-            'adopt_m3_mutex', 'doctor')
+            'adopt_m3_mutex', 'owner_in_words')
     loop
         execute format('revoke all on function %s from public', routine);
         -- What no role was given is its owner's.
         insert into object_role (kind, name, role)
         select 'function', p.proname, 'owner' from pg_proc p where p.oid = routine
         on conflict do nothing;
+    end loop;
+end
+$$;
+
+-- Nothing has been granted by hand yet: what others have, they have by default privileges of this role, and a reader would read secrets by
+-- them.
+do $$
+declare
+    object  text;
+    grantee oid;
+begin
+    for object, grantee in
+        select format('table %s', c.oid::regclass), a.grantee
+        from object_role o join pg_class c on c.relname = o.name and c.relnamespace = quote_ident(current_schema())::regnamespace
+        cross join aclexplode(c.relacl) a
+        where o.kind = 'relation' and a.grantee not in (0, c.relowner)
+        union
+        select format('routine %s', p.oid::regprocedure), a.grantee
+        from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
+        cross join aclexplode(p.proacl) a
+        where o.kind = 'function' and a.grantee not in (0, p.proowner)
+    loop
+        execute format('revoke all on %s from %s', object, grantee::regrole);
     end loop;
 end
 $$;

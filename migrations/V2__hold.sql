@@ -29,6 +29,15 @@ where (expires_at is null or expires_at >= clock_timestamp())
 comment on view live_hold is
     'The holds whose rule has not ended them, with their secrets, for the views of this schema: nobody else need read it. held shows them to people.';
 
+-- For messages and logs, which more people read than rows: an owner_session may be the key of somebody's web session.
+create function owner_in_words(owner_name text, owner_login text, owner_session text) returns text
+language sql stable parallel safe
+as $$
+    select coalesce(nullif(owner_name, ''), nullif(owner_login, ''),
+                    'session sha256:' || left(encode(sha256(convert_to(owner_session, getdatabaseencoding()::name)), 'hex'), 12))
+$$;
+comment on function owner_in_words(text, text, text) is 'Whose hold it is, for messages: the name, the login, or else a digest of the session, as the view held shows it.';
+
 -- An owner_session is what a release is compared with, and an application may have made it the key of a web session. So whoever may not
 -- read hold is shown a digest of it, by which rows can be told apart, and no status_data. That is found out once for each query: the
 -- planner makes one value of a subquery that depends on no row. As an expression, a column also gives no statistics of what is behind

@@ -490,10 +490,17 @@ left join lateral (select other.owner_session, other.owner_name
                    from (select 1 as comes, h.permit::bigint as rank, h.owner_session, h.owner_name from live_hold h
                          where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and h.mutex_id = w.mutex_id
                          union all
+                         -- Two questions, so that each finds its index.
                          select 2, h.permit, h.owner_session, h.owner_name from live_hold h
                          where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and w.mutex_id like '/%' and w.mutex_id like '%/'
-                           and (h.lock_children and h.mutex_id <> w.mutex_id and starts_with(w.mutex_id, h.mutex_id)
-                                or h.lock_parents and h.mutex_id > w.mutex_id and h.mutex_id < left(w.mutex_id, -1) || '0')
+                           and h.lock_children
+                           and h.mutex_id = any (array(select left(w.mutex_id, slash.at) from generate_series(1, length(w.mutex_id) - 1) slash (at)
+                                                       where substr(w.mutex_id, slash.at, 1) = '/'))
+                           and h.owner_session <> w.owner_session and (h.permit = 0 or w.access = 'exclusive')
+                         union all
+                         select 2, h.permit, h.owner_session, h.owner_name from live_hold h
+                         where h.mutex_group = w.mutex_group and h.mutex_mode = w.mutex_mode and w.mutex_id like '/%' and w.mutex_id like '%/'
+                           and h.lock_parents and h.mutex_id > w.mutex_id and h.mutex_id < left(w.mutex_id, -1) || '0'
                            and h.owner_session <> w.owner_session and (h.permit = 0 or w.access = 'exclusive')
                          union all
                          select 3, before.ticket, before.owner_session, before.owner_name from mutex_waiter before

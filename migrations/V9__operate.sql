@@ -106,9 +106,9 @@ begin
         exit when answer.outcome <> 'released';
         -- On one line, whatever the names and the reason contain: a line of the log must not be forged.
         raise log using message = regexp_replace(format(
-            'pgmutex: %L forced the release of %L/%L/%L, held by session %L (%L) with token %s since %s; reason: %L',
-            session_user, answer.mutex_group, answer.mutex_mode, answer.mutex_id, answer.owner_session, answer.owner_name,
-            answer.fencing_token, answer.held_since, force_release.reason), '[[:cntrl:]]', ' ', 'g');
+            'pgmutex: %L forced the release of %L/%L/%L, held by %s with token %s since %s; reason: %L',
+            session_user, answer.mutex_group, answer.mutex_mode, answer.mutex_id,
+            owner_in_words(answer.owner_name, answer.owner_login, answer.owner_session), answer.fencing_token, answer.held_since, force_release.reason), '[[:cntrl:]]', ' ', 'g');
         if first.outcome is null then
             first := answer;
         end if;

@@ -600,7 +600,27 @@ blocking as
             h.held_since,
             h.expires_at
            FROM pgmutex.live_hold h
-          WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND ((h.lock_children AND (h.mutex_id <> w.mutex_id) AND starts_with(w.mutex_id, h.mutex_id)) OR (h.lock_parents AND (h.mutex_id > w.mutex_id) AND (h.mutex_id < ("left"(w.mutex_id, '-1'::integer) || '0'::text)))) AND (h.owner_session <> w.owner_session) AND ((h.permit = 0) OR (w.access = 'exclusive'::text)))
+          WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND h.lock_children AND (h.mutex_id = ANY (ARRAY( SELECT "left"(w.mutex_id, slash.at) AS "left"
+                   FROM generate_series(1, (length(w.mutex_id) - 1)) slash(at)
+                  WHERE (substr(w.mutex_id, slash.at, 1) = '/'::text)))) AND (h.owner_session <> w.owner_session) AND ((h.permit = 0) OR (w.access = 'exclusive'::text)))
+        UNION ALL
+         SELECT 'holder'::text,
+            h.mutex_id,
+                CASE
+                    WHEN (h.permit = 0) THEN 'exclusive'::text
+                    ELSE 'shared'::text
+                END AS "case",
+            h.owner_session,
+            h.owner_host,
+            h.owner_id,
+            h.owner_login,
+            h.owner_name,
+            h.fencing_token,
+            NULL::bigint,
+            h.held_since,
+            h.expires_at
+           FROM pgmutex.live_hold h
+          WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND h.lock_parents AND (h.mutex_id > w.mutex_id) AND (h.mutex_id < ("left"(w.mutex_id, '-1'::integer) || '0'::text)) AND (h.owner_session <> w.owner_session) AND ((h.permit = 0) OR (w.access = 'exclusive'::text)))
         UNION ALL
          SELECT 'waiter'::text,
             before.mutex_id,
@@ -856,7 +876,16 @@ waiting as
                     h.owner_session,
                     h.owner_name
                    FROM pgmutex.live_hold h
-                  WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND ((h.lock_children AND (h.mutex_id <> w.mutex_id) AND starts_with(w.mutex_id, h.mutex_id)) OR (h.lock_parents AND (h.mutex_id > w.mutex_id) AND (h.mutex_id < ("left"(w.mutex_id, '-1'::integer) || '0'::text)))) AND (h.owner_session <> w.owner_session) AND ((h.permit = 0) OR (w.access = 'exclusive'::text)))
+                  WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND h.lock_children AND (h.mutex_id = ANY (ARRAY( SELECT "left"(w.mutex_id, slash.at) AS "left"
+                           FROM generate_series(1, (length(w.mutex_id) - 1)) slash(at)
+                          WHERE (substr(w.mutex_id, slash.at, 1) = '/'::text)))) AND (h.owner_session <> w.owner_session) AND ((h.permit = 0) OR (w.access = 'exclusive'::text)))
+                UNION ALL
+                 SELECT 2,
+                    h.permit,
+                    h.owner_session,
+                    h.owner_name
+                   FROM pgmutex.live_hold h
+                  WHERE ((h.mutex_group = w.mutex_group) AND (h.mutex_mode = w.mutex_mode) AND (w.mutex_id ~~ '/%'::text) AND (w.mutex_id ~~ '%/'::text) AND h.lock_parents AND (h.mutex_id > w.mutex_id) AND (h.mutex_id < ("left"(w.mutex_id, '-1'::integer) || '0'::text)) AND (h.owner_session <> w.owner_session) AND ((h.permit = 0) OR (w.access = 'exclusive'::text)))
                 UNION ALL
                  SELECT 3,
                     before.ticket,
@@ -885,7 +914,7 @@ begin
 end
 $function$
 
--- Replaces the table m3_mutex of the Django package m3-mutex by the view of install_m3_mutex, in one step, also while the application runs: the table stays as m3_mutex_before_pgmutex, its holds are imported (import_m3_mutex tells how), and the roles that could use the table can use the view, except for PUBLIC. Without such a table it only installs the view. For the owner of this schema and of the table.
+-- Replaces the table m3_mutex of the Django package m3-mutex by the view of install_m3_mutex, in one step, also while the application runs: the table stays as m3_mutex_before_pgmutex, its holds are imported (import_m3_mutex tells how), and the roles that could write to the table can use the view, except for PUBLIC: whoever could only read it would see the sessions of all holders there. Without such a table it only installs the view. For the owner of this schema and of the table.
 CREATE OR REPLACE FUNCTION pgmutex.adopt_m3_mutex(in_schema name DEFAULT 'public'::name, to_role name DEFAULT NULL::name)
  RETURNS SETOF pgmutex.m3_mutex_import
  LANGUAGE plpgsql
@@ -905,6 +934,7 @@ begin
     end if;
     -- Whoever waits for the table from now on finds the view when this commits.
     execute format('lock table %I.m3_mutex in access exclusive mode', in_schema);
+    old_table := m3_mutex_relation(in_schema);
     execute format('alter table %I.m3_mutex rename to m3_mutex_before_pgmutex', in_schema);
     return query select i.* from import_m3_mutex(old_table.oid::regclass) i;
     perform install_m3_mutex(in_schema, to_role);
@@ -913,6 +943,9 @@ begin
         from aclexplode(coalesce(old_table.relacl, acldefault('r', old_table.relowner))) a
         join pg_roles r on r.oid = a.grantee  -- never PUBLIC
         where a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+          -- Who only looked at the application's own holds is not to see everybody's.
+          and exists (select from aclexplode(coalesce(old_table.relacl, acldefault('r', old_table.relowner))) w
+                      where w.grantee = a.grantee and w.privilege_type in ('INSERT', 'UPDATE', 'DELETE'))
     loop
         execute format('grant %s on %I.m3_mutex to %I', privilege, in_schema, grantee);
     end loop;
@@ -1945,11 +1978,13 @@ begin
     for object in
         select format('routine %s', p.oid::regprocedure)
         from object_role o join pg_proc p on p.proname = o.name and p.pronamespace = quote_ident(current_schema())::regnamespace
-        where o.kind = 'function' and p.proacl is null and pg_has_role(p.proowner, 'USAGE')
+        where o.kind = 'function' and pg_has_role(p.proowner, 'USAGE')
+          and exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a where a.grantee = 0)
         union all
         select format('type %s', t.oid::regtype)
         from object_role o join pg_type t on t.typname = o.name and t.typnamespace = quote_ident(current_schema())::regnamespace
-        where o.kind in ('relation', 'type') and t.typacl is null and pg_has_role(t.typowner, 'USAGE')
+        where o.kind in ('relation', 'type') and pg_has_role(t.typowner, 'USAGE')
+          and exists (select from aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a where a.grantee = 0)
     loop
         execute format('revoke all on %s from public', object);
     end loop;
@@ -2118,7 +2153,7 @@ begin
           select 'full_page_writes is off', 'set full_page_writes = on in postgresql.conf' where current_setting('full_page_writes') = 'off'
           union all
           select c.relname || ' is unlogged', format('alter table %I.%I set logged', current_schema(), c.relname) from pg_class c
-          where c.relnamespace = current_schema()::regnamespace and c.relpersistence = 'u' and c.relname in ('mutex_model', 'pool_session', 'token_generation')) w $$),
+          where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relpersistence = 'u' and c.relname in ('mutex_model', 'pool_session', 'token_generation')) w $$),
 
 (15, 'replication', $$
     select case when s.is_standby or not s.sees and (s.standbys > 0 or s.wanted <> '') then 'note'
@@ -2216,7 +2251,7 @@ begin
                  string_agg(c.relname, ', ' order by c.relname) as names,
                  string_agg(format('alter table %I.%I reset (autovacuum_enabled);', current_schema(), c.relname), ' ' order by c.relname) as cures
           from pg_class c cross join unnest(c.reloptions) o (setting)
-          where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and o.setting ~* '^autovacuum_enabled=(f|n|of|0)') s $$),
+          where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind = 'r' and o.setting ~* '^autovacuum_enabled=(f|n|of|0)') s $$),
 
 (41, 'dead rows', $$
     select case when bool_or(t.is_much) then 'warning' else 'ok' end,
@@ -2336,8 +2371,8 @@ begin
           union all
           select format('%I on %s', g.tgname, c.relname), false
           from pg_trigger g join pg_class c on c.oid = g.tgrelid join pg_proc p on p.oid = g.tgfoid
-          where c.relnamespace = current_schema()::regnamespace and c.relname in ('mutex_model', 'mutex_waiter', 'mutex_listener', 'pool_session', 'token_generation')
-            and not g.tgisinternal and p.pronamespace <> current_schema()::regnamespace) t $$),
+          where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relname in ('mutex_model', 'mutex_waiter', 'mutex_listener', 'pool_session', 'token_generation')
+            and not g.tgisinternal and p.pronamespace <> quote_ident(current_schema())::regnamespace) t $$),
 
 (61, 'indexes', $$
     select case when bool_or(i.is_missing) then 'problem' when count(*) > 0 then 'warning' else 'ok' end,
@@ -2347,11 +2382,11 @@ begin
           from unnest('{token_generation_pkey,mutex_model_pkey,mutex_model_owner_session,mutex_model_lock_parents,
                         mutex_listener_pkey,mutex_waiter_pkey,mutex_waiter_owner_session,mutex_waiter_listener,mutex_waiter_while_holding,
                         pool_session_pkey,pool_session_ready,pool_session_due,pool_session_leased,pool_session_request}'::text[]) o (name)
-          where not exists (select from pg_class c where c.relnamespace = current_schema()::regnamespace and c.relname = o.name and c.relkind = 'i')
+          where not exists (select from pg_class c where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relname = o.name and c.relkind = 'i')
           union all
           select c.relname, ' is invalid', false, format('reindex index %I.%I;', current_schema(), c.relname)
           from pg_index x join pg_class c on c.oid = x.indexrelid
-          where c.relnamespace = current_schema()::regnamespace and not (x.indisvalid and x.indisready)
+          where c.relnamespace = quote_ident(current_schema())::regnamespace and not (x.indisvalid and x.indisready)
           union all
           select c.relname, ' makes every heartbeat write it', false, format('drop index %I.%I; or leave out the columns captured_since, expires_at and status_data.', current_schema(), c.relname)
           from pg_index x join pg_class c on c.oid = x.indexrelid
@@ -2381,7 +2416,7 @@ begin
           select 'function ' || p.proname, coalesce(p.proacl, acldefault('f', p.proowner)) from pg_proc p join pg_namespace n on n.oid = p.pronamespace and n.nspowner = p.proowner
           where n.nspname = current_schema()
           union all
-          select c.relname, c.relacl from pg_class c where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'v', 'p', 'S')) p
+          select c.relname, c.relacl from pg_class c where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind in ('r', 'v', 'p', 'S')) p
     where exists (select from aclexplode(p.acl) a where a.grantee = 0) $$),
 
 (64, 'schema rights', $$
@@ -2463,7 +2498,7 @@ CREATE OR REPLACE FUNCTION pgmutex.enable_audit()
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pgmutex', 'pg_temp'
- SET lock_timeout TO '5s'
+ SET lock_timeout TO '2s'
 AS $function$
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
@@ -2472,7 +2507,8 @@ begin
     if audit_is_on() then
         return false;
     end if;
-    lock table mutex_model in share row exclusive mode;
+    -- Against row locks, too: whoever has locked a hold that it removes has seen that there is no audit.
+    lock table mutex_model in exclusive mode;
     if audit_is_on() then
         return false;
     end if;
@@ -2675,9 +2711,9 @@ begin
         exit when answer.outcome <> 'released';
         -- On one line, whatever the names and the reason contain: a line of the log must not be forged.
         raise log using message = regexp_replace(format(
-            'pgmutex: %L forced the release of %L/%L/%L, held by session %L (%L) with token %s since %s; reason: %L',
-            session_user, answer.mutex_group, answer.mutex_mode, answer.mutex_id, answer.owner_session, answer.owner_name,
-            answer.fencing_token, answer.held_since, force_release.reason), '[[:cntrl:]]', ' ', 'g');
+            'pgmutex: %L forced the release of %L/%L/%L, held by %s with token %s since %s; reason: %L',
+            session_user, answer.mutex_group, answer.mutex_mode, answer.mutex_id,
+            owner_in_words(answer.owner_name, answer.owner_login, answer.owner_session), answer.fencing_token, answer.held_since, force_release.reason), '[[:cntrl:]]', ' ', 'g');
         if first.outcome is null then
             first := answer;
         end if;
@@ -2758,9 +2794,21 @@ CREATE OR REPLACE FUNCTION pgmutex.hand_over(new_owner name, old_owners oid[])
  SET lock_timeout TO '5s'
 AS $function$
 declare
-    objects text[];
-    object  text;
+    objects   text[];
+    object    text;
+    m3_schema name;
 begin
+    select n.nspname into m3_schema
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relname = 'm3_mutex' and c.relkind = 'v' and c.relowner = any (hand_over.old_owners) and is_m3_mutex_view(c.oid)
+      and not has_schema_privilege(hand_over.new_owner, n.oid, 'CREATE')
+      and not (select r.rolsuper from pg_roles r where r.rolname = current_user);
+    if found then
+        raise insufficient_privilege using message = format(
+            'to hand view %1$I.m3_mutex over to %2$I, it must be allowed to create objects there: have the owner of schema %1$I run: '
+            'grant create on schema %1$I to %2$I (it can be revoked afterwards), or call uninstall_m3_mutex(%3$L) first',
+            m3_schema, hand_over.new_owner, m3_schema);
+    end if;
     -- All of them before the first is handed over: a table that is being read does not change hands.
     objects := array(
         -- Each once: a partition is among the parts of its table, too. The sequence of an identity column and the type of a table's rows follow their table.
@@ -2991,6 +3039,7 @@ CREATE OR REPLACE FUNCTION pgmutex.import_m3_mutex(from_table regclass)
  LANGUAGE plpgsql
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET row_security TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -3013,6 +3062,11 @@ begin
     where not exists (select from pg_attribute a where a.attrelid = from_table and a.attname = c.name and not a.attisdropped);
     if missing is not null then
         perform refuse_input(format('%s is not a table of m3-mutex: it has no %s', from_table, missing));
+    elsif exists (select from pg_class c where c.oid = from_table and c.relkind not in ('r', 'p'))
+       or exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
+                  where a.attrelid = from_table and a.attnum > 0 and not a.attisdropped and t.typnamespace <> 'pg_catalog'::regnamespace) then
+        -- Reading it would run its owner's functions with the rights of whoever imports.
+        perform refuse_input(format('%s is not a table of m3-mutex: it is no plain table, or has columns of types that PostgreSQL does not bring', from_table));
     end if;
 
     lock table mutex_model in access exclusive mode;
@@ -3020,11 +3074,16 @@ begin
     select coalesce(max(m.fencing_token), 0) into last_token from mutex_model m;
     for old_row in execute format(
         'select id::text, mutex_group::text, mutex_mode::text, mutex_id::text, owner_session::text, owner_host::text, owner_id::text, '
-        'owner_login::text, owner_name::text, auto_release_rule::text, auto_release_config::text, captured_since::timestamptz, status_data::text '
+        'owner_login::text, owner_name::text, auto_release_rule::text, auto_release_config::text, '
+        -- So near the end of the calendar that another time zone leaves it: no time, like infinity.
+        'case when captured_since between ''4700-01-01 BC'' and ''294000-01-01'' then captured_since end::timestamptz as captured_since, status_data::text '
         'from %s t order by t.captured_since desc nulls last, t.id desc', from_table)
     loop
         answer := (old_row.id, old_row.mutex_group, old_row.mutex_mode, old_row.mutex_id, 'imported', null);
         config := m3_mutex_config(old_row.auto_release_rule, old_row.auto_release_config);
+        if coalesce(old_row.auto_release_rule, '') in ('', 'never') then
+            config := '';  -- the package asks for none either
+        end if;
         if old_row.auto_release_rule = 'timeout' and config <> coalesce(old_row.auto_release_config, '') then
             answer.problem := format('auto_release_config %L counts as %s', old_row.auto_release_config, config);
         end if;
@@ -3143,7 +3202,7 @@ begin
                                                 where o.mutex_group = h.mutex_group and o.mutex_mode = h.mutex_mode and o.mutex_id = h.mutex_id
                                                   and o.permit < h.permit) then false
                   when current_setting('pgmutex.m3_writes', true) = 'on' then true
-                  else set_config('pgmutex.m3_read', jsonb_build_array(h.fencing_token, h.mutex_group, h.mutex_mode, h.mutex_id)::text, false) is not null
+                  else set_config('pgmutex.m3_read', jsonb_build_array(h.fencing_token, h.mutex_group, h.mutex_mode, h.mutex_id, h.captured_since)::text, false) is not null
               end
         $view$, in_schema, current_schema());
     execute format('alter view %I.m3_mutex owner to %I', in_schema, owner);
@@ -3828,16 +3887,23 @@ AS $function$
 declare
     hold_now mutex_model;
     token    bigint := m3_mutex_token_read(old.mutex_group, old.mutex_mode, old.mutex_id);
+    since    timestamptz := case when token is not null then current_setting('pgmutex.m3_read')::jsonb ->> 4 end;
     answer   hold_outcome;
     why_not  text;
 begin
+    -- A refresh on its way is waited out, as in release, and none comes in between any more: whoever took the hold for over must not
+    -- remove it after its holder has refreshed it in time.
+    perform lock_mutex(old.mutex_group, old.mutex_mode, old.mutex_id);
     select m.* into hold_now from mutex_model m
     where m.mutex_group = old.mutex_group and m.mutex_mode = old.mutex_mode and m.mutex_id = old.mutex_id
-      and ((m.fencing_token & 9223372036854775807) % 2147483647 + 1)::integer = old.id;
+      and ((m.fencing_token & 9223372036854775807) % 2147483647 + 1)::integer = old.id
+    for no key update;
     if not found then
         return null;
     elsif hold_now.fencing_token <> token then
         why_not := 'it is another hold than the one read before';
+    elsif hold_now.captured_since <> since then
+        why_not := 'it has been refreshed since it was read';
     elsif not hold_now.through_m3_mutex
           and not hold_is_over(hold_now.auto_release_rule, hold_now.auto_release_config, hold_now.expires_at, clock_timestamp()) then
         why_not := 'it was not captured through this view, and is not over';
@@ -3851,8 +3917,8 @@ begin
     end if;
     -- On one line, whatever the names contain: a line of the log must not be forged.
     raise warning using message = regexp_replace(format(
-        'pgmutex: the hold of mutex %L/%L/%L by session %L stays: %s',
-        old.mutex_group, old.mutex_mode, old.mutex_id, old.owner_session, why_not), '[[:cntrl:]]', ' ', 'g');
+        'pgmutex: the hold of mutex %L/%L/%L by %s stays: %s',
+        old.mutex_group, old.mutex_mode, old.mutex_id, owner_in_words(old.owner_name, old.owner_login, old.owner_session), why_not), '[[:cntrl:]]', ' ', 'g');
     return null;
 end
 $function$
@@ -3874,9 +3940,9 @@ begin
                       m3_mutex_config(new.auto_release_rule, new.auto_release_config), new.status_data);
     if answer.outcome = 'busy' then
         raise unique_violation using
-            message = format('mutex %L/%L/%L %s session %L (%s) since %s', new.mutex_group, new.mutex_mode, new.mutex_id,
+            message = format('mutex %L/%L/%L %s %s since %s', new.mutex_group, new.mutex_mode, new.mutex_id,
                              case when answer.fencing_token = 0 then 'is waited for by' else 'is held by' end,
-                             answer.owner_session, answer.owner_name, answer.held_since),
+                             owner_in_words(answer.owner_name, answer.owner_login, answer.owner_session), answer.held_since),
             hint = 'Another was faster, or came before: the mutex was not captured.',
             constraint = 'mutex_is_held';
     end if;
@@ -4018,7 +4084,9 @@ begin
             message = format('mutex %L/%L/%L is no longer held: its hold ended before it could be refreshed', seen ->> 1, seen ->> 2, seen ->> 3),
             hint = 'Capture it again.',
             constraint = 'mutex_is_held';
-    elsif tg_op = 'DELETE' then
+    elsif tg_op = 'DELETE' and statement_timestamp() - transaction_timestamp() < interval '10 milliseconds' then
+        -- Not in a larger transaction, which would keep the turns of up to 100 other mutexes to its end. (A driver that sends a statement
+        -- in parts begins its transaction a moment earlier.)
         -- The package's own clearing away of what is over finds nothing here, because that is not shown.
         perform sweep(100);
     end if;
@@ -4032,11 +4100,21 @@ CREATE OR REPLACE FUNCTION pgmutex.make_audit_partition(name text, bounds text, 
  LANGUAGE plpgsql
  SET search_path TO 'pgmutex', 'pg_temp'
 AS $function$
+declare
+    reader text;
 begin
     execute format('create table %I (like audit including defaults including constraints including comments)', name);
     -- Whoever may do this for the owner, a superuser perhaps, does not become the owner of events.
     execute format('alter table %I owner to %s', name, (select c.relowner::regrole from pg_class c where c.oid = 'audit'::regclass));
     execute format('revoke all on type %I from public', name);
+    -- What default privileges have given away: whoever may read the audit reads it as a whole.
+    for reader in
+        select distinct case when a.grantee = 0 then 'public' else a.grantee::regrole::text end
+        from pg_class c cross join aclexplode(c.relacl) a
+        where c.oid = to_regclass(quote_ident(name)) and a.grantee <> c.relowner
+    loop
+        execute format('revoke all on table %I from %s', name, reader);
+    end loop;
     execute format('comment on table %I is %L', name, 'A part of the audit: ' || bounds);
     execute format('create trigger audit_is_not_emptied before truncate on %I for each statement execute function audit_only_grows()', name);
     if events_from is not null then
@@ -4083,6 +4161,16 @@ AS $function$
 begin
     return draw_fencing_token();
 end
+$function$
+
+-- Whose hold it is, for messages: the name, the login, or else a digest of the session, as the view held shows it.
+CREATE OR REPLACE FUNCTION pgmutex.owner_in_words(owner_name text, owner_login text, owner_session text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    select coalesce(nullif(owner_name, ''), nullif(owner_login, ''),
+                    'session sha256:' || left(encode(sha256(convert_to(owner_session, getdatabaseencoding()::name)), 'hex'), 12))
 $function$
 
 -- The names of a dotted path. Raises PM003 if it is none.

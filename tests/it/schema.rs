@@ -206,7 +206,7 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
     // These decide nothing.
     assert_eq!(
         session.ask(&list("provolatile <> 'v'")).await,
-        "check_text end_of_path is_path locks_of m3_mutex_config mutex_key paths_above pool_line rule_ends_at takes_turns"
+        "check_text end_of_path is_path locks_of m3_mutex_config mutex_key owner_in_words paths_above pool_line rule_ends_at takes_turns"
     );
     // A type named in a declaration is looked up when a session first calls the function, by the path of then: a caller could
     // put a domain of its own there. These declare nothing but built-in types.
@@ -220,7 +220,7 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
          check_requests check_rule check_text circle_of_waiting could_be_captured current_timeline document_with \
          draw_fencing_token end_of_path evict_hold first_in_line hold_in_the_way hold_is_over is_path join_line \
          listener_is_seen lock_mutex lock_mutexes lock_next_session lock_session lock_what_is_over_above locks_of look_at_lease \
-         mutex_key path_of_key paths_above pool_condition pool_could_give pool_line projected_document refuse_deadlock \
+         mutex_key owner_in_words path_of_key paths_above pool_condition pool_could_give pool_line projected_document refuse_deadlock \
          refuse_input refuse_transaction rule_ends_at session_is_gone session_that_fits take_session takes_turns try_lock_mutex \
          updated_document \
          waiter_in_the_way waiter_is_gone wake_line wake_lines wake_pool"

@@ -107,3 +107,39 @@ async fn the_packages_clearing_away_removes_what_is_over_and_nothing_else() {
     assert_eq!(application.count(&ahead).await.unwrap(), "1");
     assert_eq!(session.ask(left).await, "long");
 }
+
+#[tokio::test]
+async fn clearing_away_in_a_larger_transaction_keeps_no_turns() {
+    let database = with_view().await;
+    let (application, session) = (Application::new(&database).await, database.session().await);
+    for id in ["one", "two"] {
+        session.capture(id, "s").await;
+        session.age(id, "1 hour").await;
+    }
+    application.0.run("begin").await;
+    // Time passes between the beginning of a request and what it deletes.
+    application.0.run("select pg_sleep(0.05)").await;
+    assert_eq!(application.delete("none").await.unwrap(), "0");
+    let locks = "select count(*)::text from pg_locks where locktype = 'advisory' and granted and pid <> pg_backend_pid()";
+    assert_eq!(session.ask(locks).await, "0");
+    application.0.run("commit").await;
+}
+
+/// The package judges by what it has read: meanwhile the holder may have refreshed.
+#[tokio::test]
+async fn a_late_eviction_does_not_remove_a_hold_that_was_refreshed_since() {
+    let database = with_view().await;
+    let (holder, other) = (
+        Application::new(&database).await,
+        Application::new(&database).await,
+    );
+    holder.insert("m", "a").await.unwrap();
+    other.read("m").await.unwrap();
+    holder.read("m").await.unwrap();
+    assert_eq!(holder.update("m").await.unwrap(), "1");
+    assert_eq!(other.delete("m").await.unwrap(), "0");
+    let (code, _) = other.insert("m", "b").await.unwrap_err();
+    assert_eq!(code, "23505");
+    holder.read("m").await.unwrap();
+    assert_eq!(holder.delete("m").await.unwrap(), "1");
+}

@@ -15,7 +15,7 @@ async fn two_that_have_both_read_nothing_do_not_both_capture() {
     let (code, message) = b.insert("m", "b").await.unwrap_err();
     assert_eq!(code, TAKEN);
     assert!(
-        message.starts_with("mutex 'tests'/'step'/'m' is held by session 'a' (name) since "),
+        message.starts_with("mutex 'tests'/'step'/'m' is held by name since "),
         "{message}"
     );
     assert_eq!(b.read("m").await, Some(format!("{number} a")));
@@ -110,10 +110,7 @@ async fn a_newcomer_does_not_pass_those_who_wait() {
     application.delete("m").await.unwrap();
     let (code, message) = application.insert("m", "b").await.unwrap_err();
     assert_eq!(code, TAKEN);
-    assert!(
-        message.contains("is waited for by session 'waits'"),
-        "{message}"
-    );
+    assert!(message.contains("is waited for by "), "{message}");
     assert_eq!(
         session.capture_as("m", "waits", "wait => true").await,
         "captured"
