@@ -169,10 +169,20 @@ fn make_schema(quoted: &str) -> String {
     )
 }
 
+/// In a schema of another role's it goes on as that role, if it may: what is made there is the owner's,
+/// and what the owner has put there does not run with more rights than its own.
 fn enter_schema(quoted: &str) -> String {
     format!(
-        "set local search_path = {quoted}, pg_temp;\n\
-         set local check_function_bodies = on"
+        "do $as_owner$ declare owner oid := (select nspowner from pg_namespace where oid = {}::regnamespace);\n\
+         begin\n\
+         \x20   if owner <> current_user::regrole::oid\n\
+         \x20      and pg_has_role(owner, case when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER' end) then\n\
+         \x20       execute format('set local role %I', pg_get_userbyid(owner));\n\
+         \x20   end if;\n\
+         end $as_owner$;\n\
+         set local search_path = {quoted}, pg_temp;\n\
+         set local check_function_bodies = on",
+        literal(quoted)
     )
 }
 

@@ -9,7 +9,7 @@ use pgmutex::embedded_migrations;
 
 use crate::{
     program::{Ended, pgmutex, run},
-    support::{Database, schema_dump},
+    support::{Database, schema_dump, session_at},
 };
 
 /// As `V1__name`, oldest first.
@@ -252,4 +252,45 @@ async fn a_database_that_starts_late_is_waited_for() {
     let mut waiting = waiting;
     waiting.kill().unwrap();
     waiting.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_superuser_who_migrates_does_what_the_owner_may_do() {
+    let database = Database::empty().await;
+    let (owner, owner_url) = database.role_called("owner", "").await;
+    let session = database.session().await;
+    session
+        .run(&format!("create schema pgmutex authorization {owner}"))
+        .await;
+    assert_eq!(run(database.url(), &["migrate"]).code, Some(0));
+    let others = "select count(*)::text from pg_class where relnamespace = 'pgmutex'::regnamespace \
+                  and pg_get_userbyid(relowner) <> ";
+    assert_eq!(session.ask(&format!("{others}'{owner}'")).await, "0");
+
+    let older = an_older_version();
+    let half = Database::empty().await;
+    half.session()
+        .await
+        .run(&format!(
+            "create schema pgmutex authorization {owner}; create table public.who (name text); grant insert on public.who to {owner}"
+        ))
+        .await;
+    let half_as_owner = half.url_of(&owner);
+    assert_ne!(half_as_owner, owner_url);
+    let migrated = run(&half_as_owner, &["migrate", "--newest", &older]);
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    session_at(&half_as_owner)
+        .await
+        .run(
+            "create or replace function pgmutex.complete_grants() returns void language sql as \
+             'insert into public.who values (current_user)'",
+        )
+        .await;
+    assert_eq!(run(half.url(), &["migrate"]).code, Some(0));
+    let who = half
+        .session()
+        .await
+        .ask("select name from public.who")
+        .await;
+    assert_eq!(who, owner);
 }

@@ -1,6 +1,6 @@
 //! What each role must not do, tried one by one.
 
-use pgmutex::Role;
+use pgmutex::{Mutexes, Role};
 
 use super::{DENIED, Login, refusal};
 use crate::support::{Database, session_at};
@@ -355,4 +355,44 @@ async fn objects_of_the_callers_do_not_stand_in_for_ours() {
             .await,
         "theirs"
     );
+}
+
+/// What the role that migrates gives to others by default is not for the locks.
+#[tokio::test]
+async fn default_privileges_show_nobody_what_its_role_does_not() {
+    let database = Database::empty().await;
+    let (owner, owner_url) = database.role_called("owner", "").await;
+    let (reader, reader_url) = database.role_called("reader", "").await;
+    let s = database.session().await;
+    s.run(&format!(
+        "grant create on database {} to {owner}; \
+         alter default privileges for role {owner} grant select on tables to {reader}; \
+         alter default privileges for role {owner} grant execute on functions to {reader}",
+        database.name()
+    ))
+    .await;
+    let mutexes = Mutexes::connect(&owner_url).await.unwrap();
+    mutexes.migrate().await.unwrap();
+    mutexes.grant_role(&reader, Role::Reader).await.unwrap();
+    mutexes.enable_audit().await.unwrap();
+    s.capture("1", "key-of-ada").await;
+    let them = session_at(&reader_url).await;
+    assert!(
+        them.ask("select owner_session from pgmutex.held")
+            .await
+            .starts_with("sha256:")
+    );
+    for relation in names(&database, RELATIONS).await {
+        if !FOR_READERS.split_whitespace().any(|name| name == relation) {
+            let look = format!("select * from pgmutex.{relation}");
+            assert_eq!(
+                refusal(&them, &look).await.as_deref(),
+                Some(DENIED),
+                "{look}"
+            );
+        }
+    }
+    let call = "select outcome from pgmutex.force_release('tests', 'step', '1')";
+    assert_eq!(refusal(&them, call).await.as_deref(), Some(DENIED));
+    s.run(&format!("drop owned by {owner} cascade")).await;
 }
