@@ -22,11 +22,7 @@ mod run;
 mod running;
 mod screen;
 mod snapshot;
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "the library's tests use all of it"
-)]
+#[expect(dead_code, reason = "the library's tests use all of it")]
 #[path = "../it/support/mod.rs"]
 mod support;
 mod terminal;
