@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant};
+use std::{
+    future::IntoFuture as _,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 
@@ -11,6 +14,7 @@ use super::{
     metrics_file,
     mutex_name::{HOW_TO_NAME, MutexName},
     spoken,
+    waiting::telling,
     wanted::{Until, Wanted},
 };
 use crate::domain::{CaptureOutcome, MutexId};
@@ -62,6 +66,7 @@ impl Capture {
     ) -> Result<Exit, Failure> {
         let owner = self.holder.owner()?;
         let wish = self.wanted.wish(&self.mutex);
+        let asked = wish.clone();
         let mutexes = database.connect().await?;
         let captured = unless_interrupted(&mutexes, async {
             let mut capture = mutexes.capture(wish).owner(owner);
@@ -75,7 +80,7 @@ impl Capture {
                 return Ok(capture.await);
             };
             let begun = Instant::now();
-            let captured = capture.wait(wait).await;
+            let captured = telling(&mutexes, asked, capture.wait(wait).into_future()).await;
             metrics_file::waited(begun.elapsed());
             Ok(captured)
         })
@@ -97,9 +102,7 @@ impl Capture {
                 spoken::refusal(output, &error)?;
                 let failure = Failure::from(error);
                 Err(match self.conflict_exit_code {
-                    Some(code) if failure.exit == Exit::Busy => {
-                        Failure::new(Exit::Status(code), failure.to_string())
-                    }
+                    Some(code) if failure.exit == Exit::Busy => failure.with_code(code),
                     _ => failure,
                 })
             }

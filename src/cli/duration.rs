@@ -2,14 +2,22 @@
 
 use std::time::Duration;
 
+/// Longer than any rule lasts, and short enough for every clock.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
+
 /// `90` (seconds), `90s`, `10m`, `1h 30m`, `500ms`. For clap.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let seconds = text.parse().map_err(|_| "that is too long".to_owned())?;
-        return Ok(Duration::from_secs(seconds));
+    let too_long = || "that is longer than 100 years".to_owned();
+    let duration = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Duration::from_secs(text.parse().map_err(|_| too_long())?)
+    } else {
+        humantime::parse_duration(text)
+            .map_err(|error| format!("{error}: write it as in 90 (seconds), 10m or 1h30m"))?
+    };
+    match duration <= LONGEST {
+        true => Ok(duration),
+        false => Err(too_long()),
     }
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{error}: write it as in 90 (seconds), 10m or 1h30m"))
 }
 
 /// For people: with two units at most, and never less than whole seconds.
@@ -47,7 +55,15 @@ mod tests {
         ] {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for wrong in ["", "soon", "-1", "1.5", "99999999999999999999"] {
+        for wrong in [
+            "",
+            "soon",
+            "-1",
+            "1.5",
+            "99999999999999999999",
+            "18446744073709551615",
+            "1000y",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

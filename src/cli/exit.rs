@@ -2,6 +2,7 @@
 
 use std::{fmt, io, process::ExitCode};
 
+use super::{mutex_name::written, spoken::in_the_way};
 use crate::domain::Error;
 
 /// What a program that calls this one can tell apart. The numbers are those of `sysexits.h` where it
@@ -123,6 +124,14 @@ impl Failure {
         }
     }
 
+    /// The same with the code that was asked for; with 0 there is nothing to say about it.
+    pub(super) fn with_code(self, code: u8) -> Self {
+        match code {
+            0 => Self::silent(Exit::Success),
+            code => Self::new(Exit::Status(code), self.message),
+        }
+    }
+
     /// Arguments that make no sense.
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
@@ -155,6 +164,25 @@ impl From<Error> for Failure {
                     Exit::Schema,
                     format!(
                         "schema {schema:?} is not installed, or not completely: run `pgmutex migrate`"
+                    ),
+                );
+            }
+            Error::Busy { id, holder, .. } => {
+                return Self::new(
+                    Exit::Busy,
+                    format!("mutex {} is {}", written(id), in_the_way(holder)),
+                );
+            }
+            Error::Timeout { id, waited, holder } => {
+                let holder = holder.as_ref();
+                let why =
+                    holder.map_or_else(String::new, |holder| format!(": {}", in_the_way(holder)));
+                return Self::new(
+                    Exit::Busy,
+                    format!(
+                        "waited {:.1} s for mutex {} in vain{why}",
+                        waited.as_secs_f64(),
+                        written(id)
                     ),
                 );
             }

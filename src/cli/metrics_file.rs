@@ -5,7 +5,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -22,7 +25,8 @@ pub(super) struct MetricsFile {
     /// Write metrics of the command to this file, for Prometheus' textfile collector: FILE.prom [env: PGMUTEX_METRICS_FILE]
     ///
     /// It is written when the command begins, every 15 seconds and at the end, always as a whole. One
-    /// file for each job: another command replaces it.
+    /// file for each job: another command replaces it. `run` writes when it has its turn: one that is
+    /// skipped, because another has the mutex, leaves the file as it is.
     #[arg(long, value_name = "FILE", global = true)]
     metrics_file: Option<PathBuf>,
 }
@@ -74,11 +78,20 @@ impl MetricsFile {
             handle,
             has_ended: Mutex::new(false),
         });
-        place.write(false).map_err(|error| {
+        let begun = match command {
+            // Until it has its turn, the file is about the one before.
+            "run" => {
+                TURN.store(WAITS, Ordering::Relaxed);
+                try_to_write_beside(&place.file)
+            }
+            _ => place.write(false),
+        };
+        begun.map_err(|error| {
             let file = printable(&place.file.display().to_string());
             Failure::usage(format!("cannot write metrics to {file}: {error}"))
         })?;
         keep_writing(&place);
+        let _ = PLACE.set(Arc::clone(&place));
         Ok(Some(Recording {
             begun: Instant::now(),
             place,
@@ -101,6 +114,30 @@ impl Recording {
     }
 }
 
+/// Of a command that runs only in its turn: what the file says is about the last one that had it.
+static TURN: AtomicU8 = AtomicU8::new(HAS_TURN);
+const HAS_TURN: u8 = 0;
+const WAITS: u8 = 1;
+const HAD_NO_TURN: u8 = 2;
+
+/// Where this process writes, if anywhere.
+static PLACE: OnceLock<Arc<Place>> = OnceLock::new();
+
+/// From now on the file is about this command.
+pub(super) fn has_its_turn() {
+    TURN.store(HAS_TURN, Ordering::Relaxed);
+    if let Some(place) = PLACE.get()
+        && let Err(error) = place.write(false)
+    {
+        tracing::warn!(%error, "cannot write metrics");
+    }
+}
+
+/// Nothing was run: what is in the file stays.
+pub(super) fn was_not_its_turn() {
+    TURN.store(HAD_NO_TURN, Ordering::Relaxed);
+}
+
 /// Notes for how long a command has waited for its mutex, in vain or not.
 pub(super) fn waited(time: Duration) {
     metrics::gauge!("pgmutex_command_waited_seconds").set(time.as_secs_f64());
@@ -116,6 +153,10 @@ impl Place {
             return Ok(());
         }
         *has_ended = is_the_end;
+        let turn = TURN.load(Ordering::Relaxed);
+        if turn == HAD_NO_TURN || turn == WAITS && !is_the_end {
+            return Ok(());
+        }
         replace(&self.file, self.handle.render().as_bytes())
     }
 }
@@ -138,8 +179,8 @@ fn keep_writing(place: &Arc<Place>) {
     }
 }
 
-/// Puts a new file in the place of the old one: whoever reads finds one of them, as a whole.
-fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
+/// The file that is written before it takes the place of the other.
+fn beside(file: &Path) -> io::Result<PathBuf> {
     // A device or a link would be replaced, too.
     if let Ok(there) = fs::symlink_metadata(file)
         && !there.is_file()
@@ -154,6 +195,18 @@ fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
     beside.push(format!(".{}", std::process::id()));
     let beside = file.with_file_name(beside);
     let _ = fs::remove_file(&beside);
+    Ok(beside)
+}
+
+fn try_to_write_beside(file: &Path) -> io::Result<()> {
+    let beside = beside(file)?;
+    File::create_new(&beside)?;
+    fs::remove_file(beside)
+}
+
+/// Puts a new file in the place of the old one: whoever reads finds one of them, as a whole.
+fn replace(file: &Path, text: &[u8]) -> io::Result<()> {
+    let beside = beside(file)?;
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -141,10 +141,16 @@ async fn check(
 ) -> Result<Exit, Failure> {
     let mut pause = SOON;
     let status = loop {
-        let Some(status) = mutexes.schema_status().await? else {
-            return Ok(Exit::Success);
-        };
         let is_time_up = until.is_none_or(|until| Instant::now() + pause > until);
+        let status = match mutexes.schema_status().await {
+            Ok(Some(status)) => status,
+            Ok(None) => return Ok(Exit::Success),
+            Err(error) if error.is_transient() && !is_time_up => {
+                sleep(pause).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         if status.pending.is_empty() || is_time_up {
             break status;
         }

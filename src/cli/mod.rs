@@ -39,6 +39,7 @@ mod table;
 mod token;
 mod top;
 mod wait;
+mod waiting;
 mod wanted;
 
 use std::{future::Future, process::ExitCode};
@@ -251,7 +252,7 @@ impl Command {
         match self {
             #[cfg(feature = "server")]
             Self::Serve(_) => "info",
-            _ => "error",
+            _ => "error,pgmutex::postgres::environment=warn",
         }
     }
 }

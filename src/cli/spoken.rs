@@ -106,6 +106,19 @@ pub(super) fn owner(owner: &MutexOwner) -> String {
     }
 }
 
+/// Who is in the way, and since when. Not by which session: more people read messages than rows.
+pub(super) fn in_the_way(mutex: &Mutex) -> String {
+    let who = match owner(&mutex.owner) {
+        session if session == printable(mutex.owner.session_id()) => "somebody".to_owned(),
+        who => who,
+    };
+    let since = mutex.held_since.format("%Y-%m-%d %H:%M:%S UTC");
+    match mutex.fencing_token.get() {
+        0 => format!("waited for by {who} since {since}"),
+        _ => format!("held by {who} since {since}"),
+    }
+}
+
 /// Alone or shared, in one word.
 pub(super) fn access(mutex: &Mutex) -> String {
     match (mutex.permit, mutex.permits) {

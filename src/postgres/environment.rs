@@ -31,6 +31,15 @@ const VARIABLES: [(&str, &str); 16] = [
 /// Those that say which database is meant; without any of them none is.
 const PLACES: [&str; 4] = ["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE"];
 
+/// Those that ask for security of a kind that the driver does not know.
+const NOT_HEEDED: [&str; 5] = [
+    "PGREQUIREAUTH",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+    "PGSSLMINPROTOCOLVERSION",
+    "PGREQUIRESSL",
+];
+
 /// Where servers on this machine have their sockets: Debian's folder, and PostgreSQL's own.
 const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
@@ -57,6 +66,13 @@ fn complete(named: Option<&str>, variable: Variable<'_>) -> Result<Option<String
         return Err(Error::InvalidUrl {
             reason: "PGSERVICE is set, and service files are not read here: set PGHOST and PGDATABASE, or name a URL"
                 .to_owned(),
+        });
+    }
+    if let Some(name) = NOT_HEEDED.iter().find(|name| set(name).is_some()) {
+        return Err(Error::InvalidUrl {
+            reason: format!(
+                "{name} is set, and would not be heeded here: unset it, and see to it by sslmode and sslrootcert"
+            ),
         });
     }
     let mut text = named.unwrap_or("").to_owned();
@@ -128,6 +144,9 @@ impl Said {
             Some(PathBuf::from(home).join(".pgpass"))
         })?;
         if !is_private(&file) {
+            if file.exists() {
+                tracing::warn!(file = %file.display(), "the password file is not used: others can read it (chmod 0600)");
+            }
             return None;
         }
         let host = match self.config.get_hosts().first() {
@@ -148,13 +167,25 @@ impl Said {
             .config
             .get_user()
             .map(ToOwned::to_owned)
-            .or_else(|| set("USER"))?;
+            // As the driver finds the user where none is named.
+            .or_else(|| ["USER", "LOGNAME"].iter().find_map(|name| set(name)))
+            .or_else(user_of_this_process)?;
         let database = self.config.get_dbname().unwrap_or(&user).to_owned();
         password_in(
             &fs::read_to_string(file).ok()?,
             [&host, &self.port(), &database, &user],
         )
     }
+}
+
+fn user_of_this_process() -> Option<String> {
+    #[cfg(unix)]
+    {
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok()??;
+        Some(user.name)
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 /// As libpq, a password file that others can read is not used.

@@ -28,7 +28,7 @@ pub(super) struct List {
     waiting: bool,
 
     /// So many at most; 0: all
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(..=u64::from(u32::MAX)))]
     limit: u64,
 
     /// Only say how many there are

@@ -9,22 +9,24 @@ use std::{
 use nix::{
     errno::Errno,
     sys::{
-        signal::kill,
+        signal::{Signal, kill},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::Pid,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use super::super::Exit;
 
 /// Children of this process, adopted ones too: nobody else may wait for them.
 #[derive(Debug)]
 pub(super) struct Children {
-    changes: Signal,
+    changes: Signals,
     /// The one whose end matters.
     first: Child,
     end: Option<End>,
+    /// Whether somebody has stopped it.
+    is_stopped: bool,
 }
 
 /// How a process has ended.
@@ -59,22 +61,30 @@ pub(super) fn pid(child: &Child) -> Pid {
 }
 
 /// Hears of children that end; to be made before the first is started.
-pub(super) fn changes() -> io::Result<Signal> {
+pub(super) fn changes() -> io::Result<Signals> {
     signal(SignalKind::child())
 }
 
 impl Children {
-    pub(super) fn new(changes: Signal, first: Child) -> Self {
+    pub(super) fn new(changes: Signals, first: Child) -> Self {
         Self {
             changes,
             first,
             end: None,
+            is_stopped: false,
         }
     }
 
     /// Returns when there may be one to bury.
     pub(super) async fn changed(&mut self) {
         self.changes.recv().await;
+    }
+
+    /// Lets the first child go on, if somebody has stopped it.
+    pub(super) fn let_go_on(&mut self) {
+        if std::mem::take(&mut self.is_stopped) {
+            let _ = kill(pid(&self.first), Signal::SIGCONT);
+        }
     }
 
     /// Buries the dead, and says how the first child has ended, if it has.
@@ -86,7 +96,8 @@ impl Children {
         }
         let first = pid(&self.first);
         loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
+                Ok(WaitStatus::Stopped(pid, _)) if pid == first => self.is_stopped = true,
                 Ok(WaitStatus::Exited(pid, code)) if pid == first => {
                     self.end = Some(End::Code(code));
                 }

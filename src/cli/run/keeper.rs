@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     super::{Exit, Failure},
-    TICK,
+    DYING, TICK,
     children::{Children, changes},
     clock::Moment,
     nap_until,
@@ -63,6 +63,9 @@ impl Keeper {
 
     /// To be called in a runtime.
     pub(in crate::cli) async fn run(self) -> Result<Exit, Failure> {
+        // It was started under another name, and is to be found by this one.
+        #[cfg(target_os = "linux")]
+        let _ = nix::sys::prctl::set_name(c"pgmutex");
         let mut orders = Taker::open(self.orders)?;
         let program = getpgid(Some(getppid())).unwrap_or(Pid::from_raw(0));
         let reach = Reach::of_this_process(getpgrp());
@@ -83,6 +86,7 @@ impl Keeper {
             grace: Duration::from_millis(self.grace),
             deadline,
             stage: Stage::Running,
+            has_named_survivors: false,
         };
         keeping.keep().await
     }
@@ -145,6 +149,7 @@ struct Keeping {
     grace: Duration,
     deadline: Moment,
     stage: Stage,
+    has_named_survivors: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +179,10 @@ impl Keeping {
             let next = match self.stage {
                 Stage::Running => self.alone(),
                 Stage::Ending => self.deadline,
+                // Who does not die from one signal is not asked sixty times a second.
+                Stage::Leftovers { kill, .. } if kill.after(TICK).has_come() => {
+                    self.deadline.min(Moment::now().after(TICK))
+                }
                 Stage::Leftovers { kill, .. } => kill.min(self.deadline),
             };
             tokio::select! {
@@ -244,6 +253,14 @@ impl Keeping {
         }
         if kill.has_come() {
             self.reach.kill_others();
+        }
+        if !self.has_named_survivors && kill.after(DYING).has_come() {
+            self.has_named_survivors = true;
+            let names = living.iter().flatten().map(ToString::to_string);
+            say(&format!(
+                "the mutex stays held until these processes end, which cannot be killed from here (they may be another user's): {}",
+                names.collect::<Vec<_>>().join(" ")
+            ));
         }
         None
     }

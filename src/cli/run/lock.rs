@@ -18,6 +18,7 @@ use super::{
         metrics_file,
         mutex_name::{HOW_TO_NAME, MutexName},
         spoken,
+        waiting::telling,
         wanted::Wanted,
     },
     clock::Clocks,
@@ -26,7 +27,7 @@ use super::{
     supervise::supervise,
 };
 use crate::{
-    domain::{Access, AutoRelease, MutexId, Released},
+    domain::{Access, AutoRelease, FencingToken, MutexId, Released},
     guard::Wait,
 };
 
@@ -71,7 +72,7 @@ pub(in crate::cli) struct Run {
     #[arg(short, long, conflicts_with = "wait")]
     non_blocking: bool,
 
-    /// The code to end with if another has the mutex
+    /// The code to end with if another has the mutex; 0 also says nothing then, as cron likes it
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = Exit::Busy.code())]
     conflict_exit_code: u8,
 
@@ -142,6 +143,7 @@ impl Run {
 
         let mutexes = patience.with(database.connect()).await??;
         let wish = self.wanted.wish(&self.mutex);
+        let asked = wish.clone();
         let lock = match wish.access {
             Access::Exclusive => mutexes.lock(wish),
             Access::Shared { permits: None } => mutexes.read(wish),
@@ -153,12 +155,23 @@ impl Run {
             .waiting(self.patience())
             .owner(owner)
             .timeout(self.timeout);
+        // A run inside of a run keeps the other's mutex for as long as it waits: circles are found by that.
+        let lock = match held_around_here() {
+            Some(token) => lock.while_holding_token(token),
+            None => lock,
+        };
         let lock = match self.status_data {
             Some(status_data) => lock.status_data(status_data),
             None => lock,
         };
         let begun = Instant::now();
-        let answer = patience.with(lock.into_future()).await;
+        let answer = match self.non_blocking {
+            true => patience.with(lock.into_future()).await,
+            false => {
+                let lock = lock.into_future();
+                patience.with(telling(&mutexes, asked, lock)).await
+            }
+        };
         metrics_file::waited(begun.elapsed());
         let guard = match answer {
             Ok(Ok(guard)) => guard,
@@ -167,17 +180,20 @@ impl Run {
                 let failure = Failure::from(error);
                 return Err(match failure.exit {
                     Exit::Busy => {
-                        Failure::new(Exit::Status(self.conflict_exit_code), failure.to_string())
+                        metrics_file::was_not_its_turn();
+                        failure.with_code(self.conflict_exit_code)
                     }
                     _ => failure,
                 });
             }
             Err(asked_to_end) => {
+                metrics_file::was_not_its_turn();
                 // Nobody is to wait behind one who is gone.
                 let _ = timeout(GIVING_BACK, mutexes.shutdown()).await;
                 return Err(asked_to_end);
             }
         };
+        metrics_file::has_its_turn();
         if let Some(evicted) = guard.evicted() {
             spoken::evicted(&evicted.name, &evicted.session_id);
         }
@@ -233,6 +249,12 @@ impl Run {
         }
         Ok(grace)
     }
+}
+
+/// The token of the hold that this program itself runs under, if it was started by such a command.
+fn held_around_here() -> Option<FencingToken> {
+    let token = std::env::var("PGMUTEX_FENCING_TOKEN").ok()?;
+    token.parse().ok().map(FencingToken::new)
 }
 
 /// For what may take long before there is a command: a signal that asks to end does so.

@@ -30,6 +30,9 @@ pub(super) use lock::Run;
 /// machine sleeps.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How long the system is given to end what was killed, before anyone is told of it.
+const DYING: Duration = Duration::from_secs(5);
+
 /// Returns when a moment has come, or sooner; a little later, if it has come long since.
 async fn nap_until(moment: Moment) {
     let left = match moment.is_in() {

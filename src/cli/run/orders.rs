@@ -7,8 +7,9 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{FcntlArg, FdFlag, OFlag, fcntl},
-    unistd::close,
+    unistd::{close, read},
 };
 use tokio::net::unix::pipe::Receiver;
 
@@ -125,6 +126,16 @@ impl Taker {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => self.is_closed = true,
+            }
+        }
+        // Readiness may be known from before this process was stopped: what has come since then is asked of
+        // the system itself, so that no old deadline is taken for the last word.
+        while !self.is_closed {
+            match read(&self.pipe, &mut bytes) {
+                Ok(0) => self.is_closed = true,
+                Ok(count) => self.pending.extend_from_slice(&bytes[..count]),
+                Err(Errno::EINTR) => {}
+                Err(_) => break,
             }
         }
         let mut orders = Vec::new();

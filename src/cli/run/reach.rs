@@ -136,9 +136,17 @@ impl Process {
             group: next()?,
             session: next()?,
             pid: Pid::from_raw(pid.parse().ok()?),
-            is_dead: matches!(state, "Z" | "X"),
+            // A process goes on when its first thread has ended, and looks like a dead one but for this.
+            is_dead: state == "X" || state == "Z" && threads(rest) <= 1,
         })
     }
+}
+
+/// How many threads there are: field 20 of all, the 18th after the name.
+#[cfg(any(target_os = "linux", test))]
+fn threads(behind_the_name: &str) -> u32 {
+    let field = behind_the_name.split(' ').nth(17);
+    field.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -152,6 +160,10 @@ mod tests {
         assert_eq!(numbers.map(Pid::as_raw), [17, 3, 4, 5]);
         assert!(!process.is_dead);
         assert!(Process::read("17 (zombie) Z 3 4 5 0").unwrap().is_dead);
+        let stat = "17 (x) Z 3 4 5 0 -1 64 0 0 0 0 0 0 0 0 20 0 2 0 9";
+        assert!(!Process::read(stat).unwrap().is_dead);
+        let stat = "17 (x) Z 3 4 5 0 -1 64 0 0 0 0 0 0 0 0 20 0 1 0 9";
+        assert!(Process::read(stat).unwrap().is_dead);
         assert!(Process::read("").is_none() && Process::read("17 (x) S 3").is_none());
     }
 }

@@ -19,6 +19,7 @@ use nix::{
 
 use super::{
     super::{Exit, Failure, mutex_name::written},
+    DYING,
     children::{Children, End, changes, pid},
     clock::{Clocks, Moment},
     keeper::Keeper,
@@ -33,9 +34,6 @@ use crate::guard::Guard;
 
 /// The grace of a command whose hold has been taken away: another may have the mutex already.
 const LATE_GRACE: Duration = Duration::from_secs(1);
-
-/// How long the system is given to end what was killed, where nothing is protected by waiting longer.
-const DYING: Duration = Duration::from_secs(5);
 
 /// Runs the command, and ends it if the hold is lost. When this returns, the command is dead with all
 /// that belongs to it.
@@ -184,6 +182,9 @@ impl Supervision<'_> {
             {
                 return outcome;
             }
+            // A keeper that stands still neither hears orders nor sees its command end: the mutex would be
+            // held for ever.
+            self.children.let_go_on();
             let next = match self.stage {
                 Stage::Running => self.deadline.before(self.grace),
                 Stage::Ending { kill, .. } => kill,

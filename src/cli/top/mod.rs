@@ -28,8 +28,8 @@ use tokio::{
 };
 
 use super::{
-    Exit, Failure, Output, database::Database, duration, interrupt::unless_interrupted,
-    printable::printable,
+    Exit, Failure, Output, database::Database, duration, holder::who,
+    interrupt::unless_interrupted, printable::printable,
 };
 use crate::{
     domain::{Error, ForceReleased},
@@ -146,6 +146,7 @@ fn look(mutexes: &Mutexes, extent: &Extent, sender: &mpsc::UnboundedSender<News>
 fn force(mutexes: &Mutexes, target: Target, reason: String, sender: &mpsc::UnboundedSender<News>) {
     let (mutexes, sender) = (mutexes.clone(), sender.clone());
     tokio::spawn(async move {
+        let reason = format!("{reason} (asked for by {})", who());
         let forced = mutexes.force_release(&target.id, reason);
         let outcome = forced.token(target.token).await;
         let _ = sender.send(News::Forced(target, outcome));

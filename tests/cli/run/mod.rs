@@ -5,6 +5,7 @@ mod ending;
 mod exits;
 mod losing;
 mod signals;
+mod standing;
 mod terminal;
 
 use std::{
