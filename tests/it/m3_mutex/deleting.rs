@@ -120,7 +120,8 @@ async fn clearing_away_in_a_larger_transaction_keeps_no_turns() {
     // Time passes between the beginning of a request and what it deletes.
     application.0.run("select pg_sleep(0.05)").await;
     assert_eq!(application.delete("none").await.unwrap(), "0");
-    let locks = "select count(*)::text from pg_locks where locktype = 'advisory' and granted and pid <> pg_backend_pid()";
+    let locks = "select count(*)::text from pg_locks where locktype = 'advisory' and granted and pid <> pg_backend_pid() \
+                 and database = (select oid from pg_database where datname = current_database())";
     assert_eq!(session.ask(locks).await, "0");
     application.0.run("commit").await;
 }
