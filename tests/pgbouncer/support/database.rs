@@ -41,7 +41,7 @@ impl Server {
 
     async fn start() -> Self {
         let postgres = PrivatePostgres::builder()
-            .setting("max_connections", "300")
+            .setting("max_connections", "900")
             .start()
             .unwrap_or_else(|error| panic!("{error}"));
         connect(&postgres.url("postgres"))
