@@ -293,7 +293,7 @@ begin
 end
 $$;
 comment on function enable_audit() is
-    'Has every beginning and end of a hold written into table audit from now on, and says whether that is new. Waits up to 5 seconds for '
+    'Has every beginning and end of a hold written into table audit from now on, and says whether that is new. Waits up to 2 seconds for '
     'transactions that have captured something. Only for the owner of the schema.';
 
 create function disable_audit() returns boolean

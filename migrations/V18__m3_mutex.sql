@@ -3,7 +3,7 @@
 --
 -- The package reads a row, thinks, and writes by the name of the mutex: it never says whose hold it means. In between the mutex may have
 -- passed to another. So a read notes, in its database session, which hold it has shown last, and a write through the same session that
--- finds another hold of that mutex in its place does not touch it. What else the view keeps from doing harm:
+-- finds another hold of that mutex in its place does not touch it, nor does a DELETE that finds it refreshed since. What else the view keeps from doing harm:
 -- * what is over is not shown, so the application goes straight to its INSERT, which captures by the database's clock;
 -- * an INSERT is a capture, behind the mutex's lock: where another holds it, it fails;
 -- * an UPDATE is a refresh; one that finds the hold gone fails, because the package would take its hold for granted;
@@ -236,7 +236,7 @@ end
 $$;
 comment on function m3_mutex_delete() is
     'DELETE through a view m3_mutex: releases the hold, if it was captured or refreshed through the view. Any other stays until it is over, '
-    'and so does one that has come into the place of the one read before; a warning tells.';
+    'and so does one that has come into the place of the one read before, or was refreshed since; a warning tells.';
 
 -- The view --------------------------------------------------------------------------------------------------------------
 

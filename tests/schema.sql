@@ -2493,7 +2493,7 @@ begin
 end
 $function$
 
--- Has every beginning and end of a hold written into table audit from now on, and says whether that is new. Waits up to 5 seconds for transactions that have captured something. Only for the owner of the schema.
+-- Has every beginning and end of a hold written into table audit from now on, and says whether that is new. Waits up to 2 seconds for transactions that have captured something. Only for the owner of the schema.
 CREATE OR REPLACE FUNCTION pgmutex.enable_audit()
  RETURNS boolean
  LANGUAGE plpgsql
@@ -3875,7 +3875,7 @@ begin
 end
 $function$
 
--- DELETE through a view m3_mutex: releases the hold, if it was captured or refreshed through the view. Any other stays until it is over, and so does one that has come into the place of the one read before; a warning tells.
+-- DELETE through a view m3_mutex: releases the hold, if it was captured or refreshed through the view. Any other stays until it is over, and so does one that has come into the place of the one read before, or was refreshed since; a warning tells.
 CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_delete()
  RETURNS trigger
  LANGUAGE plpgsql

@@ -13,7 +13,8 @@ use super::{
     interrupt::unless_interrupted,
     metrics_file,
     mutex_name::{HOW_TO_NAME, MutexName},
-    spoken,
+    printable::printable,
+    say, spoken,
     waiting::telling,
     wanted::{Until, Wanted},
 };
@@ -65,6 +66,7 @@ impl Capture {
         output: &mut Output,
     ) -> Result<Exit, Failure> {
         let owner = self.holder.owner()?;
+        let session = owner.session_id().to_owned();
         let wish = self.wanted.wish(&self.mutex);
         let asked = wish.clone();
         let mutexes = database.connect().await?;
@@ -101,6 +103,13 @@ impl Capture {
             Err(error) => {
                 spoken::refusal(output, &error)?;
                 let failure = Failure::from(error);
+                if failure.exit == Exit::Unknown {
+                    // Nobody else could find the hold that may be there.
+                    say(&format!(
+                        "to find out, or to release it: --session {}",
+                        printable(&session)
+                    ));
+                }
                 Err(match self.conflict_exit_code {
                     Some(code) if failure.exit == Exit::Busy => failure.with_code(code),
                     _ => failure,

@@ -1,16 +1,14 @@
 use std::time::Duration;
 
 use super::Mutexes;
-use crate::{
-    domain::{AuditEvent, AuditKept, AuditQuery, Error, Result},
-    postgres::PostgresBackend,
-};
+use crate::domain::{AuditEvent, AuditKept, AuditQuery, Result};
 
 /// The audit: who had which mutex when. It belongs to the database, not to this process: it records
 /// what any program does with the mutexes there, in the transaction in which it does it.
 impl Mutexes {
     /// Has every beginning and end of a hold recorded from now on, and says whether that is new. It
-    /// waits up to 5 seconds for transactions that are open and have captured something.
+    /// waits up to 2 seconds for transactions that are open and have captured something. That it is not
+    /// new may also mean that the connection broke and the call was repeated.
     ///
     /// Call [`keep_audit`](Self::keep_audit) now and then from now on.
     ///
@@ -21,7 +19,7 @@ impl Mutexes {
     ///
     /// Cancel safety: dropping the future leaves the audit switched on, or as it was.
     pub async fn enable_audit(&self) -> Result<bool> {
-        self.audited()?.enable_audit().await
+        self.postgres()?.enable_audit().await
     }
 
     /// Records no more, and says whether that is new. What was recorded stays.
@@ -31,7 +29,7 @@ impl Mutexes {
     ///
     /// Cancel safety: dropping the future leaves the audit switched off, or as it was.
     pub async fn disable_audit(&self) -> Result<bool> {
-        self.audited()?.disable_audit().await
+        self.postgres()?.disable_audit().await
     }
 
     /// Makes room for the events of this month and the next three, and drops the months that have
@@ -43,7 +41,7 @@ impl Mutexes {
     ///
     /// Cancel safety: all of it is done or nothing; the call may still be carried out.
     pub async fn keep_audit(&self, retention: Duration) -> Result<AuditKept> {
-        self.audited()?.keep_audit(retention).await
+        self.postgres()?.keep_audit(retention).await
     }
 
     /// Reads events of the audit, the oldest first. A standby may be asked, too.
@@ -54,15 +52,6 @@ impl Mutexes {
     ///
     /// Cancel safe.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditEvent>> {
-        self.audited()?.audit(query).await
-    }
-
-    fn audited(&self) -> Result<&PostgresBackend> {
-        self.parts
-            .postgres
-            .as_ref()
-            .ok_or_else(|| Error::Unavailable {
-                source: "there is no PostgreSQL behind these mutexes".into(),
-            })
+        self.postgres()?.audit(query).await
     }
 }

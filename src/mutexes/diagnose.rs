@@ -1,5 +1,5 @@
 use super::Mutexes;
-use crate::domain::{Diagnosis, Error, Result};
+use crate::domain::{Diagnosis, Result};
 
 impl Mutexes {
     /// Looks at what has to be right around the locks, and says what to do where it is not: the
@@ -28,11 +28,6 @@ impl Mutexes {
     ///
     /// Cancel safe.
     pub async fn diagnose(&self) -> Result<Diagnosis> {
-        let Some(postgres) = &self.parts.postgres else {
-            return Err(Error::Unavailable {
-                source: "there is no PostgreSQL behind these mutexes".into(),
-            });
-        };
-        postgres.diagnose().await
+        self.postgres()?.diagnose().await
     }
 }

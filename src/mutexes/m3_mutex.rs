@@ -1,8 +1,5 @@
 use super::Mutexes;
-use crate::{
-    domain::{Error, M3MutexImport, Result},
-    postgres::PostgresBackend,
-};
+use crate::domain::{M3MutexImport, Result};
 
 /// A Django application that uses the package m3-mutex: it keeps working, unmodified, on a view that
 /// stands in for the package's table. It excludes those who use this library, and is excluded by
@@ -18,7 +15,7 @@ impl Mutexes {
     ///
     /// Cancel safe: it is done as a whole, or not at all.
     pub async fn install_m3_mutex(&self, in_schema: &str, to_role: Option<&str>) -> Result<()> {
-        let postgres = self.postgres_for_m3_mutex()?;
+        let postgres = self.postgres()?;
         postgres.install_m3_mutex(in_schema, to_role).await
     }
 
@@ -29,7 +26,7 @@ impl Mutexes {
     ///
     /// Cancel safe, in the same way.
     pub async fn uninstall_m3_mutex(&self, in_schema: &str) -> Result<bool> {
-        let postgres = self.postgres_for_m3_mutex()?;
+        let postgres = self.postgres()?;
         postgres.uninstall_m3_mutex(in_schema).await
     }
 
@@ -45,13 +42,13 @@ impl Mutexes {
     ///
     /// Cancel safe, in the same way.
     pub async fn import_m3_mutex(&self, from_table: &str) -> Result<M3MutexImport> {
-        let postgres = self.postgres_for_m3_mutex()?;
+        let postgres = self.postgres()?;
         postgres.import_m3_mutex(from_table).await
     }
 
     /// Replaces the table `m3_mutex` of an application by the view, in one transaction, also while
     /// the application runs: the table stays as `m3_mutex_before_pgmutex`, its holds are imported,
-    /// and whoever could use the table can use the view. Where there is no such table it installs the
+    /// and whoever could write to the table can use the view. Where there is no such table it installs the
     /// view, and the report is empty. For the owner of both.
     ///
     /// # Errors
@@ -65,16 +62,7 @@ impl Mutexes {
         in_schema: &str,
         to_role: Option<&str>,
     ) -> Result<M3MutexImport> {
-        let postgres = self.postgres_for_m3_mutex()?;
+        let postgres = self.postgres()?;
         postgres.adopt_m3_mutex(in_schema, to_role).await
-    }
-
-    fn postgres_for_m3_mutex(&self) -> Result<&PostgresBackend> {
-        self.parts
-            .postgres
-            .as_ref()
-            .ok_or_else(|| Error::Unavailable {
-                source: "there is no PostgreSQL behind these mutexes".into(),
-            })
     }
 }

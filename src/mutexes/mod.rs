@@ -9,6 +9,7 @@ mod diagnose;
 mod each;
 mod in_transaction;
 mod m3_mutex;
+mod migrating;
 mod refresh;
 mod release;
 mod roles;
@@ -38,10 +39,7 @@ use crate::{
         WaiterQuery, Wish,
     },
     guard::{self, Guard, GuardParts, Leader, Lock, LockAll, TryLock, TryLockAll, Ward},
-    postgres::{
-        MigrationReport, MigrationStep, Pool, PostgresBackend, SchemaStatus, Transaction,
-        migrations_up_to,
-    },
+    postgres::{Pool, PostgresBackend, Transaction},
 };
 use capture_all::Place;
 use routes::Routes;
@@ -110,84 +108,6 @@ impl Mutexes {
     /// Begins with another schema, other settings, rules or backends.
     pub fn builder() -> MutexesBuilder {
         MutexesBuilder::default()
-    }
-
-    /// Brings the schema up to date: creates it, or applies the migrations that are missing, all or
-    /// nothing. Any number of processes may call it at once, at every start; whoever comes
-    /// second waits for the first. If everything is there, nothing is written.
-    ///
-    /// # Errors
-    /// [`Error::SchemaVersion`] if a newer version of this library has migrated the schema;
-    /// [`Error::Migration`] if a migration fails or the ones applied are not ours;
-    /// [`Error::Unavailable`]; [`Error::OutcomeUnknown`]: call it again.
-    pub async fn migrate(&self) -> Result<MigrationReport> {
-        self.migrate_up_to(None, &mut |_| {}).await
-    }
-
-    /// The same, as a program does whose newest migration is this one; each step is told before it
-    /// is done.
-    pub(crate) async fn migrate_up_to(
-        &self,
-        newest: Option<i64>,
-        tell: &mut (dyn FnMut(MigrationStep) + Send),
-    ) -> Result<MigrationReport> {
-        let Some(postgres) = &self.parts.postgres else {
-            return Ok(MigrationReport::default());
-        };
-        postgres.migrate(&migrations_up_to(newest), tell).await
-    }
-
-    /// What [`migrate`](Self::migrate) would do, as a script for `psql`: for those who let nobody but
-    /// a person change a schema. It does the same in one transaction, and nothing where other
-    /// migrations are applied than here now. Empty if nothing is missing.
-    ///
-    /// # Errors
-    /// As [`migrate`](Self::migrate).
-    pub async fn migration_script(&self) -> Result<String> {
-        match &self.parts.postgres {
-            Some(postgres) => postgres.migration_script().await,
-            None => Ok(String::new()),
-        }
-    }
-
-    /// Says what [`migrate`](Self::migrate) would do, and does nothing. `None` if there is no
-    /// PostgreSQL behind these mutexes.
-    ///
-    /// # Errors
-    /// As [`migrate`](Self::migrate).
-    pub async fn schema_status(&self) -> Result<Option<SchemaStatus>> {
-        match &self.parts.postgres {
-            Some(postgres) => postgres.schema_status().await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// Checks that the schema is there and not newer than this program, and looks whether the
-    /// server is still the one that gave the last fencing tokens. [`connect`](Self::connect)
-    /// has done this.
-    ///
-    /// # Errors
-    /// [`Error::NotMigrated`], [`Error::SchemaVersion`], [`Error::Unavailable`].
-    pub async fn verify(&self) -> Result<()> {
-        match &self.parts.postgres {
-            Some(postgres) => postgres.verify().await,
-            None => Ok(()),
-        }
-    }
-
-    /// Runs the application's own refinery migrations, so that many replicas may do it at once: see
-    /// [`run_migrations`](crate::run_migrations).
-    ///
-    /// # Errors
-    /// As [`run_migrations`](crate::run_migrations); [`Error::Unavailable`] also if there is no
-    /// PostgreSQL behind these mutexes.
-    pub async fn run_migrations(&self, runner: &refinery::Runner) -> Result<MigrationReport> {
-        let Some(postgres) = &self.parts.postgres else {
-            return Err(Error::Unavailable {
-                source: "there is no PostgreSQL behind these mutexes".into(),
-            });
-        };
-        postgres.run_migrations(runner).await
     }
 
     /// Captures a mutex, or refreshes the hold that the owner already has. Await it, after saying
@@ -602,9 +522,17 @@ impl Mutexes {
     }
 
     /// Where pools of sessions are kept, and what their leases need.
-    pub(crate) fn pools(&self) -> Option<(Arc<dyn SessionStore>, Arc<Ward>)> {
-        let store = self.parts.postgres.clone()?;
-        Some((Arc::new(store), Arc::clone(self.parts.routes.ward(""))))
+    pub(crate) fn pools(&self) -> Result<(Arc<dyn SessionStore>, Arc<Ward>)> {
+        let store = self.postgres()?.clone();
+        Ok((Arc::new(store), Arc::clone(self.parts.routes.ward(""))))
+    }
+
+    /// For what only PostgreSQL has.
+    fn postgres(&self) -> Result<&PostgresBackend> {
+        let postgres = self.parts.postgres.as_ref();
+        postgres.ok_or_else(|| Error::Unavailable {
+            source: "there is no PostgreSQL behind these mutexes".into(),
+        })
     }
 
     fn backend(&self, id: &MutexId) -> &dyn MutexBackend {

@@ -1,8 +1,5 @@
 use super::Mutexes;
-use crate::{
-    domain::{Error, GrantedRole, Result, Role},
-    postgres::PostgresBackend,
-};
+use crate::domain::{GrantedRole, Result, Role};
 
 /// Who may do what in the database. Only the owner of the schema may ask for any of this.
 impl Mutexes {
@@ -40,14 +37,5 @@ impl Mutexes {
     /// Cancel safe.
     pub async fn roles(&self) -> Result<Vec<GrantedRole>> {
         self.postgres()?.roles().await
-    }
-
-    fn postgres(&self) -> Result<&PostgresBackend> {
-        self.parts
-            .postgres
-            .as_ref()
-            .ok_or_else(|| Error::Unavailable {
-                source: "there is no PostgreSQL behind these mutexes".into(),
-            })
     }
 }

@@ -1,5 +1,5 @@
 use super::Mutexes;
-use crate::domain::{Error, MutexStatistics, Result};
+use crate::domain::{MutexStatistics, Result};
 
 impl Mutexes {
     /// How all mutexes in the database together stand, for monitoring: at a price that is bounded
@@ -12,11 +12,6 @@ impl Mutexes {
     ///
     /// Cancel safe.
     pub async fn statistics(&self) -> Result<MutexStatistics> {
-        let Some(postgres) = &self.parts.postgres else {
-            return Err(Error::Unavailable {
-                source: "there is no PostgreSQL behind these mutexes".into(),
-            });
-        };
-        postgres.statistics().await
+        self.postgres()?.statistics().await
     }
 }

@@ -176,9 +176,7 @@ impl<T> SessionPool<T> {
     }
 
     pub(super) fn place(&self) -> Result<(Arc<dyn SessionStore>, Arc<Ward>)> {
-        self.mutexes.pools().ok_or_else(|| Error::Unavailable {
-            source: "there is no PostgreSQL behind these mutexes".into(),
-        })
+        self.mutexes.pools()
     }
 
     pub(super) async fn ask(&self, call: PoolCall) -> Result<PoolAnswer> {

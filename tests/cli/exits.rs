@@ -130,6 +130,30 @@ async fn a_connection_that_breaks_while_something_is_decided_is_80() {
     assert_eq!(ended.output, "");
 }
 
+/// The answer is lost, not the capture: whoever is told the session finds it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_capture_of_which_nobody_knows_says_by_which_session() {
+    let database = Database::fresh().await;
+    let proxy = Proxy::in_front_of(database.url()).await;
+    let client = database.client().await;
+    client
+        .batch_execute("begin; lock table pgmutex.mutex_model in exclusive mode")
+        .await
+        .unwrap();
+    let capturing = running(proxy.url(), &["capture", "tests/step/1"]);
+    let waits = "select count(*) from pg_locks where relation = 'pgmutex.mutex_model'::regclass and not granted";
+    eventually(async || client.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 1).await;
+    proxy.set(Cut::AnswersFromNowOn);
+    client.batch_execute("commit").await.unwrap();
+    let ended = capturing.ended();
+    assert_eq!(ended.code, Some(80), "{ended:?}");
+    let session = ended.said.split("--session ").nth(1);
+    let session = session.and_then(|rest| rest.lines().next()).unwrap();
+    let release = ["release", "tests/step/1", "--session", session];
+    let released = run(database.url(), &release);
+    assert!(released.output.starts_with("released "), "{released:?}");
+}
+
 #[test]
 fn arguments_that_make_no_sense_are_2() {
     for wrong in [

@@ -183,6 +183,11 @@ impl Run {
                         metrics_file::was_not_its_turn();
                         failure.with_code(self.conflict_exit_code)
                     }
+                    Exit::Unknown => {
+                        // What it may have captured is given back behind the scenes, given the time.
+                        let _ = timeout(GIVING_BACK, mutexes.shutdown()).await;
+                        failure
+                    }
                     _ => failure,
                 });
             }

@@ -40,7 +40,7 @@ impl Pools {
             self.answered = Some(Instant::now());
         }
         let is_due = self.answered.is_none_or(|at| at.elapsed() >= PAUSE);
-        if is_due && self.asking.is_none() && mutexes.pools().is_some() {
+        if is_due && self.asking.is_none() && mutexes.pools().is_ok() {
             self.asking = Some(tokio::spawn(ask(mutexes.clone(), most)));
         }
         self.rows.clone()
