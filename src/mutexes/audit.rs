@@ -13,9 +13,9 @@ impl Mutexes {
     /// Call [`keep_audit`](Self::keep_audit) now and then from now on.
     ///
     /// # Errors
-    /// [`Error::PermissionDenied`] for any role but the owner of the schema; [`Error::Database`]
-    /// with SQLSTATE 55P03 if it waited in vain; [`Error::Unavailable`], also if there is no
-    /// PostgreSQL behind these mutexes; [`Error::OutcomeUnknown`]: call it again.
+    /// [`Error::PermissionDenied`](crate::Error::PermissionDenied) for any role but the owner of the schema; [`Error::Database`](crate::Error::Database)
+    /// with SQLSTATE 55P03 if it waited in vain; [`Error::Unavailable`](crate::Error::Unavailable), also if there is no
+    /// PostgreSQL behind these mutexes; [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown): call it again.
     ///
     /// Cancel safety: dropping the future leaves the audit switched on, or as it was.
     pub async fn enable_audit(&self) -> Result<bool> {
@@ -47,8 +47,8 @@ impl Mutexes {
     /// Reads events of the audit, the oldest first. A standby may be asked, too.
     ///
     /// # Errors
-    /// [`Error::PermissionDenied`] for a role that may not read them; [`Error::Unavailable`], also
-    /// if there is no PostgreSQL behind these mutexes; [`Error::OutcomeUnknown`]: ask again.
+    /// [`Error::PermissionDenied`](crate::Error::PermissionDenied) for a role that may not read them; [`Error::Unavailable`](crate::Error::Unavailable), also
+    /// if there is no PostgreSQL behind these mutexes; [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown): ask again.
     ///
     /// Cancel safe.
     pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditEvent>> {

@@ -22,8 +22,8 @@ impl Mutexes {
     /// It opens up to four connections of its own, for as long as it takes.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the database cannot be reached, or there is no PostgreSQL behind
-    /// these mutexes; [`Error::PermissionDenied`] or [`Error::InvalidUrl`] if it refuses the
+    /// [`Error::Unavailable`](crate::Error::Unavailable) if the database cannot be reached, or there is no PostgreSQL behind
+    /// these mutexes; [`Error::PermissionDenied`](crate::Error::PermissionDenied) or [`Error::InvalidUrl`](crate::Error::InvalidUrl) if it refuses the
     /// connection. All else is a finding.
     ///
     /// Cancel safe.

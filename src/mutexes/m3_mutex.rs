@@ -9,9 +9,9 @@ impl Mutexes {
     /// is named. Repeating it is safe. For the owner of this library's schema.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is no such schema or role, or if the name is taken: see
-    /// [`adopt_m3_mutex`](Self::adopt_m3_mutex). [`Error::PermissionDenied`]; [`Error::Unavailable`],
-    /// also if there is no PostgreSQL behind these mutexes; [`Error::OutcomeUnknown`]: call it again.
+    /// [`Error::Refused`](crate::Error::Refused) if there is no such schema or role, or if the name is taken: see
+    /// [`adopt_m3_mutex`](Self::adopt_m3_mutex). [`Error::PermissionDenied`](crate::Error::PermissionDenied); [`Error::Unavailable`](crate::Error::Unavailable),
+    /// also if there is no PostgreSQL behind these mutexes; [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown): call it again.
     ///
     /// Cancel safe: it is done as a whole, or not at all.
     pub async fn install_m3_mutex(&self, in_schema: &str, to_role: Option<&str>) -> Result<()> {
@@ -36,8 +36,8 @@ impl Mutexes {
     /// mutexes waits.
     ///
     /// # Errors
-    /// As [`install_m3_mutex`](Self::install_m3_mutex); [`Error::Database`] if other transactions
-    /// keep the table of holds for more than 5 seconds. After [`Error::OutcomeUnknown`], rows that
+    /// As [`install_m3_mutex`](Self::install_m3_mutex); [`Error::Database`](crate::Error::Database) if other transactions
+    /// keep the table of holds for more than 5 seconds. After [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown), rows that
     /// were imported are reported as held already.
     ///
     /// Cancel safe, in the same way.
@@ -52,8 +52,8 @@ impl Mutexes {
     /// view, and the report is empty. For the owner of both.
     ///
     /// # Errors
-    /// As [`import_m3_mutex`](Self::import_m3_mutex); [`Error::Refused`] also if there is a table
-    /// `m3_mutex_before_pgmutex`. After [`Error::OutcomeUnknown`] that table tells whether it was
+    /// As [`import_m3_mutex`](Self::import_m3_mutex); [`Error::Refused`](crate::Error::Refused) also if there is a table
+    /// `m3_mutex_before_pgmutex`. After [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown) that table tells whether it was
     /// done.
     ///
     /// Cancel safe, in the same way.

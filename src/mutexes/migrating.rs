@@ -11,9 +11,9 @@ impl Mutexes {
     /// second waits for the first. If everything is there, nothing is written.
     ///
     /// # Errors
-    /// [`Error::SchemaVersion`] if a newer version of this library has migrated the schema;
-    /// [`Error::Migration`] if a migration fails or the ones applied are not ours;
-    /// [`Error::Unavailable`]; [`Error::OutcomeUnknown`]: call it again.
+    /// [`Error::SchemaVersion`](crate::Error::SchemaVersion) if a newer version of this library has migrated the schema;
+    /// [`Error::Migration`](crate::Error::Migration) if a migration fails or the ones applied are not ours;
+    /// [`Error::Unavailable`](crate::Error::Unavailable); [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown): call it again.
     pub async fn migrate(&self) -> Result<MigrationReport> {
         self.migrate_up_to(None, &mut |_| {}).await
     }
@@ -61,7 +61,7 @@ impl Mutexes {
     /// has done this.
     ///
     /// # Errors
-    /// [`Error::NotMigrated`], [`Error::SchemaVersion`], [`Error::Unavailable`].
+    /// [`Error::NotMigrated`](crate::Error::NotMigrated), [`Error::SchemaVersion`](crate::Error::SchemaVersion), [`Error::Unavailable`](crate::Error::Unavailable).
     pub async fn verify(&self) -> Result<()> {
         match &self.parts.postgres {
             Some(postgres) => postgres.verify().await,
@@ -73,7 +73,7 @@ impl Mutexes {
     /// [`run_migrations`](crate::run_migrations).
     ///
     /// # Errors
-    /// As [`run_migrations`](crate::run_migrations); [`Error::Unavailable`] also if there is no
+    /// As [`run_migrations`](crate::run_migrations); [`Error::Unavailable`](crate::Error::Unavailable) also if there is no
     /// PostgreSQL behind these mutexes.
     pub async fn run_migrations(&self, runner: &refinery::Runner) -> Result<MigrationReport> {
         self.postgres()?.run_migrations(runner).await

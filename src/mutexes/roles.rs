@@ -11,10 +11,10 @@ impl Mutexes {
     /// create schemas in the database.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is no such database role, or it owns the schema;
-    /// [`Error::PermissionDenied`] for anybody but the owner, and if a right to hand over is
-    /// missing, with what to do about it; [`Error::Unavailable`] also if there is no PostgreSQL
-    /// behind these mutexes. [`Error::OutcomeUnknown`]: [`roles`](Self::roles) tells.
+    /// [`Error::Refused`](crate::Error::Refused) if there is no such database role, or it owns the schema;
+    /// [`Error::PermissionDenied`](crate::Error::PermissionDenied) for anybody but the owner, and if a right to hand over is
+    /// missing, with what to do about it; [`Error::Unavailable`](crate::Error::Unavailable) also if there is no PostgreSQL
+    /// behind these mutexes. [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown): [`roles`](Self::roles) tells.
     pub async fn grant_role(&self, database_role: &str, role: Role) -> Result<()> {
         self.postgres()?.grant_role(database_role, role).await
     }
@@ -23,7 +23,7 @@ impl Mutexes {
     /// The role of the owner cannot be taken away, only be granted to another.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is no such database role, or it has another role; otherwise as
+    /// [`Error::Refused`](crate::Error::Refused) if there is no such database role, or it has another role; otherwise as
     /// [`grant_role`](Self::grant_role).
     pub async fn revoke_role(&self, database_role: &str, role: Role) -> Result<bool> {
         self.postgres()?.revoke_role(database_role, role).await
@@ -32,7 +32,7 @@ impl Mutexes {
     /// Which database roles have which role, ordered by name.
     ///
     /// # Errors
-    /// [`Error::PermissionDenied`] for anybody but the owner; [`Error::Unavailable`] and the like.
+    /// [`Error::PermissionDenied`](crate::Error::PermissionDenied) for anybody but the owner; [`Error::Unavailable`](crate::Error::Unavailable) and the like.
     ///
     /// Cancel safe.
     pub async fn roles(&self) -> Result<Vec<GrantedRole>> {

@@ -7,7 +7,7 @@ impl Mutexes {
     /// too.
     ///
     /// # Errors
-    /// As [`list`](Self::list); [`Error::Unavailable`] also if there is no PostgreSQL behind these
+    /// As [`list`](Self::list); [`Error::Unavailable`](crate::Error::Unavailable) also if there is no PostgreSQL behind these
     /// mutexes.
     ///
     /// Cancel safe.
