@@ -213,8 +213,12 @@ begin
         -- pass those who came there before.
         select case when count(*) = jsonb_array_length(wanted) then max(w.ticket) end into place
         from jsonb_array_elements(wanted) r
-        join mutex_waiter w on w.owner_session = r.value ->> 'owner_session' and w.mutex_group = coalesce(r.value ->> 'mutex_group', '')
-             and w.mutex_mode = coalesce(r.value ->> 'mutex_mode', '') and w.mutex_id = coalesce(r.value ->> 'mutex_id', '');
+        join mutex_waiter w
+          on w.owner_session = r.value ->> 'owner_session'
+         and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id)
+             = mutex_key(coalesce(r.value ->> 'mutex_group', ''), coalesce(r.value ->> 'mutex_mode', ''), coalesce(r.value ->> 'mutex_id', ''))
+         and (w.mutex_group = coalesce(r.value ->> 'mutex_group', '') and w.mutex_mode = coalesce(r.value ->> 'mutex_mode', '')
+              and w.mutex_id = coalesce(r.value ->> 'mutex_id', '')) is true;
         place := coalesce(place, nextval('mutex_ticket_sequence'));
         for request in
             select r.* from jsonb_to_recordset(wanted) r (

@@ -406,8 +406,9 @@ begin
         -- Behind this lock a session that comes back is seen, or finds who waits for it.
         perform pg_advisory_xact_lock(mutex_key('pgmutex.pool', pool_checkout.collection, ''));
         select w.ticket into own_ticket from mutex_waiter w
-        where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_checkout.collection and w.mutex_id = line
-          and w.owner_session = pool_checkout.owner_session;
+        where w.owner_session = pool_checkout.owner_session
+          and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id) = mutex_key('pgmutex.pool', pool_checkout.collection, line)
+          and (w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_checkout.collection and w.mutex_id = line) is true;
         ahead := first_in_line('pgmutex.pool', pool_checkout.collection, line, own_ticket);
         if ahead is null then
             taken := take_session(pool_checkout.collection, condition);

@@ -2,7 +2,7 @@
 -- servers nobody may make one.
 --
 -- For those who write migrations: insert each new object into object_role, with the least role that may use it (functions that nobody but
--- the owner calls are inserted by V21__privileges, if its list names them), and end every later migration with
+-- the owner calls are inserted by V22__privileges, if its list names them), and end every later migration with
 -- `select complete_grants();`. It takes from everybody what PostgreSQL gives everybody of a new function or type, and gives those who have
 -- a role what is new in it.
 

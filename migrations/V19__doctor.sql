@@ -298,7 +298,7 @@ begin
                 when count(*) > 0 then 'Make sure that it neither changes nor refuses rows of these tables, and is quick: it runs while others wait.' end
     from (select format('%I on %s', o.name, o.relation) as name, true as is_ours
           from (values ('pool_session_is_written', 'pool_session'), ('session_comes_back', 'pool_session'),
-                       ('lease_has_ended', 'mutex_model'), ('lease_has_changed', 'mutex_model')) o (name, relation)
+                       ('lease_has_ended', 'mutex_model'), ('lease_has_changed', 'mutex_model'), ('hold_ends_earlier', 'mutex_model')) o (name, relation)
           where not exists (select from pg_trigger g where g.tgrelid = to_regclass(o.relation) and g.tgname = o.name and g.tgenabled in ('O', 'A'))
           union all
           select format('%I on %s', g.tgname, c.relname), false
@@ -312,6 +312,7 @@ begin
            string_agg(i.cure, ' ' order by not i.is_missing, i.name)
     from (select o.name, ' is missing' as what, true as is_missing, 'Make ' || o.name || ' again as the migrations do.' as cure
           from unnest('{token_generation_pkey,mutex_model_pkey,mutex_model_owner_session,mutex_model_lock_parents,
+                        mutex_model_sweep_at,mutex_model_connection,
                         mutex_listener_pkey,mutex_waiter_pkey,mutex_waiter_owner_session,mutex_waiter_listener,mutex_waiter_while_holding,
                         pool_session_pkey,pool_session_ready,pool_session_due,pool_session_leased,pool_session_request}'::text[]) o (name)
           where not exists (select from pg_class c where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relname = o.name and c.relkind = 'i')

@@ -133,6 +133,11 @@ declare
     deadline timestamptz;
     trimmed text;
 begin
+    -- Nearly every row: decided at once, with nothing that costs more than it must (a regular expression does).
+    if rule = 'timeout' and ltrim(config, '0123456789') = '' and octet_length(config) between 1 and 9
+       and captured_since between '2000-01-01 00:00:00+00' and '9000-01-01 00:00:00+00' then
+        return captured_since + make_interval(secs => config::integer);
+    end if;
     if rule = 'deadline'
        and config ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$' then
         begin
@@ -172,6 +177,53 @@ comment on function rule_ends_at(text, text, timestamptz) is
 
 -- Holds -----------------------------------------------------------------------------------------------------------------
 
+-- One constraint for the whole row: the server reads and prepares each constraint again for each statement that writes a row, and
+-- seventeen of them cost more than the rest of the insert. What is wrong is named as if there were one for each. Total for nulls, too:
+-- the columns that must not be null say so themselves.
+create function hold_is_within_limits(
+    mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text,
+    auto_release_rule text, auto_release_config text, status_data text, permit integer, permits integer, lock_parents boolean, lock_children boolean
+) returns boolean
+language plpgsql immutable parallel safe
+as $$
+declare
+    limit_broken text;
+begin
+    -- All texts together within the smallest of the limits: each is. (What is null makes this null, and is looked at below.)
+    if octet_length(mutex_group || mutex_mode || mutex_id || owner_session || owner_host || owner_id || owner_login || owner_name
+                    || auto_release_rule || auto_release_config || coalesce(status_data, '')) <= 400
+       and mutex_group || mutex_mode || mutex_id <> '' and permit = 0 and permits is null and not lock_parents and not lock_children then
+        return true;
+    end if;
+    limit_broken := case
+        when mutex_group = '' and mutex_mode = '' and mutex_id = '' then 'mutex_is_named'
+        -- Together the key columns stay below the 2,704 bytes that an index entry can hold.
+        when octet_length(mutex_group) > 400 then 'mutex_group_at_most_400_bytes'
+        when octet_length(mutex_mode) > 400 then 'mutex_mode_at_most_400_bytes'
+        when octet_length(mutex_id) > 1600 then 'mutex_id_at_most_1600_bytes'
+        when octet_length(owner_session) > 400 then 'owner_session_at_most_400_bytes'
+        when octet_length(owner_host) > 1600 then 'owner_host_at_most_1600_bytes'
+        when octet_length(owner_id) > 400 then 'owner_id_at_most_400_bytes'
+        when octet_length(owner_login) > 400 then 'owner_login_at_most_400_bytes'
+        when octet_length(owner_name) > 400 then 'owner_name_at_most_400_bytes'
+        when octet_length(auto_release_rule) > 400 then 'auto_release_rule_at_most_400_bytes'
+        when octet_length(auto_release_config) > 1600 then 'auto_release_config_at_most_1600_bytes'
+        when octet_length(status_data) > 65536 then 'status_data_at_most_65536_bytes'
+        when permit < 0 then 'permit_is_0_or_a_number'
+        when permits is not null and permit not between 1 and permits then 'permit_is_one_of_the_permits'
+        when (lock_parents or lock_children) and not (left(mutex_id, 1) = '/' and right(mutex_id, 1) = '/')
+            then 'lock_parents_and_lock_children_go_with_a_path'
+    end;
+    if limit_broken is not null then
+        raise exception using errcode = 'check_violation', table = 'mutex_model', constraint = limit_broken,
+            message = format('new row for relation "mutex_model" violates check constraint "%s"', limit_broken);
+    end if;
+    return true;
+end
+$$;
+comment on function hold_is_within_limits(text, text, text, text, text, text, text, text, text, text, text, integer, integer, boolean, boolean) is
+    'Whether a row of mutex_model is within its limits: raises check_violation with the name of the limit that is broken.';
+
 create table mutex_model (
     mutex_group         text collate "C" not null default '',
     mutex_mode          text collate "C" not null default '',
@@ -193,31 +245,32 @@ create table mutex_model (
     held_since          timestamptz      not null default clock_timestamp(),
     expires_at          timestamptz      generated always as (rule_ends_at(auto_release_rule, auto_release_config, captured_since)) stored,
     ending              text,
+    sweep_at            timestamptz      default clock_timestamp(),
 
     constraint mutex_model_pkey primary key (mutex_group, mutex_mode, mutex_id, permit),
-    constraint mutex_is_named check (mutex_group <> '' or mutex_mode <> '' or mutex_id <> ''),
-    -- Together the key columns stay below the 2,704 bytes that an index entry can hold.
-    constraint mutex_group_at_most_400_bytes check (octet_length(mutex_group) <= 400),
-    constraint mutex_mode_at_most_400_bytes check (octet_length(mutex_mode) <= 400),
-    constraint mutex_id_at_most_1600_bytes check (octet_length(mutex_id) <= 1600),
-    constraint owner_session_at_most_400_bytes check (octet_length(owner_session) <= 400),
-    constraint owner_host_at_most_1600_bytes check (octet_length(owner_host) <= 1600),
-    constraint owner_id_at_most_400_bytes check (octet_length(owner_id) <= 400),
-    constraint owner_login_at_most_400_bytes check (octet_length(owner_login) <= 400),
-    constraint owner_name_at_most_400_bytes check (octet_length(owner_name) <= 400),
-    constraint auto_release_rule_at_most_400_bytes check (octet_length(auto_release_rule) <= 400),
-    constraint auto_release_config_at_most_1600_bytes check (octet_length(auto_release_config) <= 1600),
-    constraint status_data_at_most_65536_bytes check (octet_length(status_data) <= 65536),
-    constraint permit_is_0_or_a_number check (permit >= 0),
-    constraint permit_is_one_of_the_permits check (permits is null or permit between 1 and permits),
-    constraint lock_parents_and_lock_children_go_with_a_path
-        check (not lock_parents and not lock_children or left(mutex_id, 1) = '/' and right(mutex_id, 1) = '/')
-) with (fillfactor = 70);  -- room on each page for refreshed rows, so that refreshing stays a HOT update
+    constraint mutex_model_is_within_limits check (hold_is_within_limits(
+        mutex_group, mutex_mode, mutex_id, owner_session, owner_host, owner_id, owner_login, owner_name,
+        auto_release_rule, auto_release_config, status_data, permit, permits, lock_parents, lock_children))
+) with (
+    -- More than half of each page free: a process refreshes all that it holds in one statement, so a page's rows may all be there twice
+    -- until it commits, and only what fits on the page is a HOT update. At 70 a fifth of such refreshes is none, and the table, which has
+    -- to make room after all, ends up larger than at 45.
+    fillfactor = 45,
+    -- Every release leaves a dead row and dead index entries. The share keeps a table of ten million holds from being vacuumed all the
+    -- time, the number one of a hundred.
+    autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000,
+    autovacuum_analyze_scale_factor = 0.05, autovacuum_analyze_threshold = 1000
+);
 
 -- No index on a column that a refresh changes (captured_since, expires_at, status_data): it would end HOT updates.
 create index mutex_model_owner_session on mutex_model (owner_session);
 -- What is held below a path, and is in the way of whoever wants the path, is one range of this index.
 create index mutex_model_lock_parents on mutex_model (mutex_group, mutex_mode, mutex_id, permit) where lock_parents;
+-- For a sweep, which must not read ten million holds to find the few that are over. A refresh does not write sweep_at: when its time has
+-- come, a sweep looks at the hold, and sets it to the end that the hold has by then.
+create index mutex_model_sweep_at on mutex_model (sweep_at);
+-- The database sessions that holds are attached to, few for many holds: each is asked for once, not once for each of its holds.
+create index mutex_model_connection on mutex_model ((auto_release_config collate "C")) where auto_release_rule = 'connection';
 
 comment on table mutex_model is 'The holds: one row is one owner that has captured one mutex. Read it through the views held and hold.';
 comment on column mutex_model.mutex_group is 'First part of the mutex id: the application or area.';
@@ -240,3 +293,4 @@ comment on column mutex_model.lock_children is 'For a path of a tree: whether no
 comment on column mutex_model.held_since is 'Database time at which this hold began; refreshes leave it.';
 comment on column mutex_model.expires_at is 'When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.';
 comment on column mutex_model.ending is 'Why the hold is about to be removed against its holder''s will, for the audit; null in every row that is there.';
+comment on column mutex_model.sweep_at is 'When a sweep is to look at the hold; never later than expires_at. It begins as the time at which the row is written, whoever writes it; null: time does not end the hold.';

@@ -38,8 +38,13 @@ create unlogged table mutex_waiter (
     lock_children boolean          not null default false,
 
     constraint mutex_waiter_pkey primary key (mutex_group, mutex_mode, mutex_id, ticket)
-);
-create index mutex_waiter_owner_session on mutex_waiter (owner_session);
+)
+-- Rows come and go: what died is cleared away by its number, however long the lines are now, and before it is many pages.
+with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+-- Also for the place of one owner in one line, which must not be looked for all along a line of thousands. By the key of the mutex, because
+-- the longest names together do not fit into an index. Who looks asks for both, and for the names with `is true`, so that the primary key,
+-- which leads along the line, is of no use.
+create index mutex_waiter_owner_session on mutex_waiter (owner_session, mutex_key(mutex_group, mutex_mode, mutex_id));
 create index mutex_waiter_listener on mutex_waiter (listener, ticket);
 create index mutex_waiter_while_holding on mutex_waiter using gin (while_holding) where while_holding is not null;
 
@@ -72,7 +77,7 @@ declare
     process_has_session boolean;
     process_seen_at     timestamptz := waiter_is_gone.seen_at;
     patience constant   interval := interval '15 seconds';
-    reconnect constant  interval := interval '3 seconds';
+    reconnect constant  interval := interval '3 seconds';  -- wake_line takes whoever was seen since for present
 begin
     if waiter_is_gone.listener is not null then
         select l.has_session, l.seen_at into process_has_session, process_seen_at
@@ -188,29 +193,46 @@ language plpgsql volatile parallel unsafe
 as $$
 #variable_conflict use_column
 declare
-    head          bigint;
+    head          bigint := -9223372036854775808;
     told          bigint;
+    seen_at       timestamptz;
+    nobody_holds_it boolean;
     wants_access  text;
     wants_permits integer;
     wants_session text;
     wants_parents boolean;
     wants_children boolean;
 begin
-    -- Most mutexes have no line, and a notification costs everyone: a lock of the whole database until the commit.
-    -- The lines of a pool are looked at behind a shared lock, too.
-    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null,
-                          is_path(wake_line.mutex_id) or wake_line.mutex_group = 'pgmutex.pool');
-    if head is null then
-        return;
-    end if;
-    select w.access, w.permits, w.owner_session, w.lock_parents, w.lock_children, l.listener
-    into wants_access, wants_permits, wants_session, wants_parents, wants_children, told
-    from mutex_waiter w left join mutex_listener l on l.listener = w.listener and l.has_session
-    where w.mutex_group = wake_line.mutex_group and w.mutex_mode = wake_line.mutex_mode and w.mutex_id = wake_line.mutex_id
-      and w.ticket = head;
+    -- The head as it is; if that may be gone, the first that is there.
+    for look in 1..2 loop
+        select w.ticket, w.access, w.permits, w.owner_session, w.lock_parents, w.lock_children, l.listener, l.seen_at,
+               -- At a path something above or below it may be in the way, and a pool has sessions to give, not itself.
+               not is_path(w.mutex_id) and w.mutex_group <> 'pgmutex.pool'
+               and not exists (select from hold h
+                               where h.mutex_group = wake_line.mutex_group and h.mutex_mode = wake_line.mutex_mode and h.mutex_id = wake_line.mutex_id)
+        into head, wants_access, wants_permits, wants_session, wants_parents, wants_children, told, seen_at, nobody_holds_it
+        from mutex_waiter w left join mutex_listener l on l.listener = w.listener and l.has_session
+        where w.mutex_group = wake_line.mutex_group and w.mutex_mode = wake_line.mutex_mode and w.mutex_id = wake_line.mutex_id
+          and w.ticket >= head
+        order by w.ticket
+        limit 1;
+        if not found then
+            return;  -- as most do
+        end if;
+        -- Who was seen just now is there (see waiter_is_gone). With any other it may be the turn of one behind it.
+        exit when look = 2 or seen_at > clock_timestamp() - interval '3 seconds';
+        -- The lines of a pool are looked at behind a shared lock, too.
+        head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null,
+                              is_path(wake_line.mutex_id) or wake_line.mutex_group = 'pgmutex.pool');
+        if head is null then
+            return;
+        end if;
+    end loop;
+    -- Never in vain: a notification costs everyone, a lock of the whole database until the commit.
     if told is not null
-       and could_be_captured(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, head, wants_access, wants_permits,
-                             wants_session, wants_parents, wants_children) then
+       and (nobody_holds_it
+            or could_be_captured(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, head, wants_access, wants_permits,
+                                 wants_session, wants_parents, wants_children)) then
         perform pg_notify('pgmutex_' || told, head::text);
     end if;
 end
@@ -286,8 +308,9 @@ declare
     own_ticket bigint;
 begin
     select w.ticket into own_ticket from mutex_waiter w
-    where w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id
-      and w.owner_session = join_line.owner_session;
+    where w.owner_session = join_line.owner_session
+      and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id) = mutex_key(join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id)
+      and (w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id) is true;
     own_ticket := coalesce(join_line.ticket, own_ticket);
     if join_line.listener is not null then
         -- A process asks only while it waits for something: until now it may have been silent for long.
@@ -297,8 +320,9 @@ begin
     set ticket = own_ticket, access = join_line.access, permits = join_line.permits, while_holding = nullif(join_line.while_holding, '{}'),
         listener = join_line.listener, seen_at = clock_timestamp(),
         lock_parents = join_line.lock_parents, lock_children = join_line.lock_children
-    where w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id
-      and w.owner_session = join_line.owner_session;
+    where w.owner_session = join_line.owner_session
+      and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id) = mutex_key(join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id)
+      and (w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id) is true;
     if not found then
         own_ticket := coalesce(own_ticket, nextval('mutex_ticket_sequence'));
         insert into mutex_waiter (mutex_group, mutex_mode, mutex_id, ticket, access, permits,
@@ -329,8 +353,9 @@ begin
     perform lock_mutex(leave_line.mutex_group, leave_line.mutex_mode,
                        case when leave_line.mutex_group = 'pgmutex.pool' then '' else leave_line.mutex_id end);  -- one for all lines of a pool
     delete from mutex_waiter w
-    where w.mutex_group = leave_line.mutex_group and w.mutex_mode = leave_line.mutex_mode and w.mutex_id = leave_line.mutex_id
-      and w.owner_session = leave_line.owner_session;
+    where w.owner_session = leave_line.owner_session
+      and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id) = mutex_key(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id)
+      and (w.mutex_group = leave_line.mutex_group and w.mutex_mode = leave_line.mutex_mode and w.mutex_id = leave_line.mutex_id) is true;
     left_it := found;
     if left_it then
         perform wake_lines(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);

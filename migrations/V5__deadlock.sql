@@ -90,7 +90,7 @@ begin
                case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits)
         from line l
         group by l.mutex_group, l.mutex_mode, l.mutex_id
-        order by bool_or(l.behind is null) desc
+        order by bool_or(l.behind is null) desc, 1, 2, 3
     loop
         stuck := 0;
         found_in_line := null;
@@ -136,6 +136,7 @@ begin
                     from mutex_waiter w
                     where w.while_holding is not null and w.while_holding @> array[token] and w.owner_session <> holder
                       and not waiter_is_gone(w.listener, w.seen_at)
+                    order by 6, 1, 2, 3  -- of several circles always the same is named
                 loop
                     select c.cleared, c.circle into cleared, rest
                     from circle_of_waiting(waits_group, waits_mode, waits_id, waits_access, waits_permits, waits_ticket,

@@ -154,8 +154,9 @@ begin
     end if;
 
     select w.ticket into own_ticket from mutex_waiter w
-    where w.mutex_group = holder_in_the_way.mutex_group and w.mutex_mode = holder_in_the_way.mutex_mode
-      and w.mutex_id = holder_in_the_way.mutex_id and w.owner_session = holder_in_the_way.owner_session;
+    where w.owner_session = holder_in_the_way.owner_session
+      and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id) = mutex_key(holder_in_the_way.mutex_group, holder_in_the_way.mutex_mode, holder_in_the_way.mutex_id)
+      and (w.mutex_group = holder_in_the_way.mutex_group and w.mutex_mode = holder_in_the_way.mutex_mode and w.mutex_id = holder_in_the_way.mutex_id) is true;
     select w.ticket into ahead from mutex_waiter w
     where w.mutex_group = holder_in_the_way.mutex_group and w.mutex_mode = holder_in_the_way.mutex_mode
       and w.mutex_id = holder_in_the_way.mutex_id and (own_ticket is null or w.ticket < own_ticket)

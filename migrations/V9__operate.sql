@@ -124,17 +124,119 @@ comment on function force_release(text, text, text, text, bigint) is
     'released (the row is the hold that was, or the first of them), not_held, or busy (a fenced write of a holder is under way; the '
     'holds before it are gone). With fencing_token, only that very hold.';
 
+-- Sweeping --------------------------------------------------------------------------------------------------------------
+
+-- Whoever gives a hold an earlier end, a person too, need know nothing of sweep_at. No refresh meets the condition.
+create function hold_ends_earlier() returns trigger
+language plpgsql volatile parallel unsafe security definer
+set search_path from current
+as $$
+begin
+    update mutex_model h set sweep_at = new.expires_at
+    where h.mutex_group = new.mutex_group and h.mutex_mode = new.mutex_mode and h.mutex_id = new.mutex_id and h.permit = new.permit;
+    return null;
+end
+$$;
+comment on function hold_ends_earlier() is 'Trigger: has a sweep look at a hold in time that now ends earlier than before.';
+
+create trigger hold_ends_earlier after update on mutex_model
+for each row when (new.expires_at < new.sweep_at or new.expires_at is not null and new.sweep_at is null) execute function hold_ends_earlier();
+
+-- Never waits: whoever has one of the locks is deciding about this mutex and will evict the hold itself. With row_first it takes no lock for
+-- a hold whose row it cannot have, one behind its fence for example; but whoever decides about the mutex at that moment may then find the
+-- row locked, and the hold in the way until the end of the sweep.
+create function sweep_hold(
+    mutex_group text, mutex_mode text, mutex_id text, permit integer, fencing_token bigint, captured_since timestamptz, row_first boolean
+) returns boolean
+language plpgsql volatile parallel unsafe
+as $$
+#variable_conflict use_column
+begin
+    if sweep_hold.row_first then
+        perform 1 from hold h
+        where h.mutex_group = sweep_hold.mutex_group and h.mutex_mode = sweep_hold.mutex_mode and h.mutex_id = sweep_hold.mutex_id
+          and h.permit = sweep_hold.permit and h.fencing_token = sweep_hold.fencing_token
+        for update skip locked;
+        if not found then
+            return null;
+        end if;
+    end if;
+    if not try_lock_mutex(sweep_hold.mutex_group, sweep_hold.mutex_mode, sweep_hold.mutex_id) then
+        return false;
+    end if;
+    perform 1 from hold h
+    where h.mutex_group = sweep_hold.mutex_group and h.mutex_mode = sweep_hold.mutex_mode and h.mutex_id = sweep_hold.mutex_id
+      and h.permit = sweep_hold.permit and h.fencing_token = sweep_hold.fencing_token
+      and h.captured_since = sweep_hold.captured_since  -- not refreshed since
+    for update skip locked;
+    if not found then
+        return false;
+    end if;
+    if sweep_hold.mutex_group = 'pgmutex.pool' then
+        -- Nor for the row of its session, which comes back with the end of the lease.
+        perform 1 from pool_session p
+        where p.collection = sweep_hold.mutex_mode and p.fencing_token = sweep_hold.fencing_token
+          and p.id = case when sweep_hold.mutex_id ~ '^-?[0-9]{1,18}$' then sweep_hold.mutex_id::bigint end
+        for update skip locked;
+        if not found
+           and exists (select from pool_session p
+                       where p.collection = sweep_hold.mutex_mode and p.fencing_token = sweep_hold.fencing_token
+                         and p.id = case when sweep_hold.mutex_id ~ '^-?[0-9]{1,18}$' then sweep_hold.mutex_id::bigint end) then
+            return false;
+        end if;
+    end if;
+    delete from hold h
+    where h.mutex_group = sweep_hold.mutex_group and h.mutex_mode = sweep_hold.mutex_mode and h.mutex_id = sweep_hold.mutex_id
+      and h.permit = sweep_hold.permit;
+    if not found then
+        return false;
+    end if;
+    perform wake_lines(sweep_hold.mutex_group, sweep_hold.mutex_mode, sweep_hold.mutex_id);
+    return true;
+end
+$$;
+comment on function sweep_hold(text, text, text, integer, bigint, timestamptz, boolean) is
+    'Used by sweep; not called directly. Removes a hold that is over, as it was seen; false if it stays, because somebody is about to '
+    'decide about it or has its row, null if that was found out without a lock.';
+
+-- By the places of the rows, so that no plan is needed to find them again. Whatever row is at such a place by now, it is moved only if it
+-- is due and not over.
+create function sweep_later(places tid[], looked_at timestamptz) returns void
+language plpgsql volatile parallel unsafe
+as $$
+declare
+    locked tid[];
+begin
+    locked := array(select h.ctid from mutex_model h
+                    where h.ctid = any (places) and h.sweep_at < looked_at and (h.expires_at is null or h.expires_at >= looked_at)
+                    for no key update skip locked);
+    update mutex_model h set sweep_at = h.expires_at where h.ctid = any (locked);
+end
+$$;
+comment on function sweep_later(tid[], timestamptz) is
+    'Used by sweep; not called directly. Puts holds that are not over where a later sweep will look: at the end that they have now.';
+
 create function sweep(batch integer default 1000) returns bigint
 language plpgsql volatile parallel unsafe security definer
 set search_path from current
 set lock_timeout = '5s'
+set enable_seqscan = off  -- so that no plan from when there were few holds reads them all, or sorts what is due
+set enable_bitmapscan = off
 as $$
 #variable_conflict use_column
 declare
+    -- A heartbeat that meets a hold which has been put later finds it locked until the end of the call.
+    most_put_later constant integer := 100000;
     started_at timestamptz := clock_timestamp();
-    candidate  hold;
+    candidate  record;
+    is_swept   boolean;
     swept      bigint := 0;
     locked     bigint := 0;
+    wasted     bigint := 0;  -- of these locks, for holds that stay
+    looked_at  bigint := 0;
+    put_later  bigint := 0;
+    later      tid[] := '{}';
+    session    text := '';
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
         perform refuse_transaction();
@@ -143,43 +245,60 @@ begin
     if sweep.batch is null or sweep.batch not between 1 and 1000 then
         perform refuse_input('batch must be from 1 to 1000');
     end if;
+
+    -- In the order in which they are due: once. What has been refreshed meanwhile, or was not looked at before, is put where a later sweep
+    -- will look, so that no sweep reads it again before its time. On as long as none is over, and then ten for each that may be removed.
     for candidate in
-        select h.* from hold h
-        where h.expires_at < started_at
-           or case when h.auto_release_rule = 'connection' then session_is_gone(h.auto_release_config) else false end
+        select h.ctid as place, h.expires_at, h.mutex_group, h.mutex_mode, h.mutex_id, h.permit, h.fencing_token, h.captured_since
+        from mutex_model h
+        where h.sweep_at < started_at
+        order by h.sweep_at
     loop
-        exit when swept >= sweep.batch or locked >= 1000;
-        -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
-        locked := locked + locks_of(candidate.mutex_id);
-        continue when not try_lock_mutex(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
-        perform 1 from hold h
-        where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
-          and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token
-          and h.captured_since = candidate.captured_since  -- not refreshed since
-        for update skip locked;
-        continue when not found;
-        if candidate.mutex_group = 'pgmutex.pool' then
-            -- Nor for the row of its session, which comes back with the end of the lease.
-            perform 1 from pool_session p
-            where p.collection = candidate.mutex_mode and p.fencing_token = candidate.fencing_token
-              and p.id = case when candidate.mutex_id ~ '^-?[0-9]{1,18}$' then candidate.mutex_id::bigint end
-            for update skip locked;
-            continue when not found
-                and exists (select from pool_session p
-                            where p.collection = candidate.mutex_mode and p.fencing_token = candidate.fencing_token
-                              and p.id = case when candidate.mutex_id ~ '^-?[0-9]{1,18}$' then candidate.mutex_id::bigint end);
+        exit when swept >= sweep.batch or locked >= 1000 or swept > 0 and looked_at >= sweep.batch * 10;
+        looked_at := case when swept > 0 then looked_at + 1 else 1 end;
+        if candidate.expires_at < started_at then
+            -- Not many locks for those that stay, or there would be none left for those that could go.
+            is_swept := sweep_hold(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id, candidate.permit,
+                                   candidate.fencing_token, candidate.captured_since, wasted >= 100);
+            swept := swept + coalesce(is_swept, false)::integer;
+            locked := locked + case when is_swept is not null then locks_of(candidate.mutex_id) else 0 end;
+            wasted := wasted + case when not is_swept then locks_of(candidate.mutex_id) else 0 end;
+        elsif put_later < most_put_later then
+            put_later := put_later + 1;
+            later := later || candidate.place;
+            if cardinality(later) = 1000 then
+                perform sweep_later(later, started_at);
+                later := '{}';
+            end if;
         end if;
-        delete from hold h
-        where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
-          and h.permit = candidate.permit;
-        if found then
-            swept := swept + 1;
-            perform wake_lines(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
-        end if;
+    end loop;
+    perform sweep_later(later, started_at);
+
+    -- From one session to the next in the index, past all the holds of the one before.
+    while swept < sweep.batch and locked < 1000 loop
+        select h.auto_release_config into session from mutex_model h
+        where h.auto_release_rule = 'connection' and h.auto_release_config collate "C" > session
+        order by h.auto_release_config collate "C"
+        limit 1;
+        exit when not found;
+        continue when not session_is_gone(session);
+        locked := locked + 1;
+        for candidate in
+            select h.mutex_group, h.mutex_mode, h.mutex_id, h.permit, h.fencing_token, h.captured_since from mutex_model h
+            where h.auto_release_rule = 'connection' and h.auto_release_config collate "C" = session
+        loop
+            exit when swept >= sweep.batch or locked >= 1000;
+            is_swept := sweep_hold(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id, candidate.permit,
+                                   candidate.fencing_token, candidate.captured_since, wasted >= 100);
+            swept := swept + coalesce(is_swept, false)::integer;
+            locked := locked + case when is_swept is not null then locks_of(candidate.mutex_id) else 0 end;
+            wasted := wasted + case when not is_swept then locks_of(candidate.mutex_id) else 0 end;
+        end loop;
     end loop;
     return swept;
 end
 $$;
 comment on function sweep(integer) is
     'Removes up to batch holds that are over (at most 1000) and says how many. Not needed for correctness: a hold that is over '
-    'stops nobody. Call it now and then, until it answers 0, to keep the table small.';
+    'stops nobody. Call it now and then, until it answers 0, to keep the table small: 0 says that nothing more can be removed now. It reads '
+    'what is over, and each other hold once each time it would have ended without a refresh; one that another program has written, once more.';

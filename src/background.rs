@@ -93,6 +93,8 @@ impl Background {
     /// Has work done that ends by itself: [`done`](Self::done) waits for it.
     pub(crate) fn send_off(&self, work: impl Future<Output = ()> + Send + 'static) {
         let errand = Counted::among(&self.errands);
+        // A block that awaits what it has captured has room for it twice.
+        let work = Box::pin(work);
         self.spawn(async move {
             work.await;
             drop(errand);

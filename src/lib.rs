@@ -5,6 +5,7 @@ mod background;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+mod coalescing;
 #[cfg(any(feature = "cli", feature = "server"))]
 mod collected;
 mod current_owner;
@@ -30,6 +31,7 @@ pub use backend::{
     HoldToKeep, MutexBackend, NotKept, Observed, RefreshRequest, ReleaseRequest, ReleasedEach,
     StateRequest, Ticket, TrustWindow,
 };
+pub use coalescing::Coalescing;
 pub use current_owner::{current_owner, with_owner};
 pub use domain::{
     Access, AuditEvent, AuditKept, AuditQuery, AuditedDeed, AutoRelease, AutoReleaseRule,
@@ -49,8 +51,8 @@ pub use mutexes::{
 };
 pub use pool::{CheckedOutSession, Checkout, GetSession, SessionPool, SessionUpdate};
 pub use postgres::{
-    MigrationReport, PostgresBackend, PostgresSettings, Repository, SchemaName, SchemaStatus,
-    TransactionBackend, embedded_migrations, pool_for_url, run_migrations,
+    MigrationReport, PostgresBackend, PostgresSettings, PreparedStatements, Repository, SchemaName,
+    SchemaStatus, TransactionBackend, embedded_migrations, pool_for_url, run_migrations,
 };
 pub use semaphore_service::{IsolatedWork, SemaphoreInfo, SemaphoreService, SemaphoreStatus};
 pub use session::SessionBackend;

@@ -50,6 +50,17 @@ pub(crate) fn waited(time: Duration) {
     let _ = time;
 }
 
+/// This many calls of a verb are made together.
+pub(crate) fn travelled_together(verb: &'static str, calls: usize) {
+    #[cfg(feature = "metrics")]
+    {
+        #[expect(clippy::cast_precision_loss, reason = "it is a small number")]
+        metrics::histogram!("pgmutex_batch_size", "verb" => verb).record(calls as f64);
+    }
+    #[cfg(not(feature = "metrics"))]
+    let _ = (verb, calls);
+}
+
 /// Someone joined a line (1) or left it (-1).
 pub(crate) fn waiters(change: f64) {
     #[cfg(feature = "metrics")]
@@ -131,6 +142,7 @@ mod tests {
         let names = Names::default();
         metrics::with_local_recorder(&names, || {
             super::capture("busy");
+            super::travelled_together("release", 2);
             super::waited(Duration::from_millis(1));
             super::waiters(1.0);
             super::held(Duration::from_millis(1));
@@ -139,6 +151,7 @@ mod tests {
         });
         let noted = names.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         let expected = [
+            "pgmutex_batch_size release",
             "pgmutex_captures_total busy",
             "pgmutex_guards_lost_total",
             "pgmutex_hold_seconds",

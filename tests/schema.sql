@@ -181,7 +181,7 @@ table mutex_listener
     has_session boolean not null  -- Whether the process has a database session that listens on channel pgmutex_<listener>, and is gone with it.
     seen_at timestamp with time zone not null default clock_timestamp()  -- When the process last asked whether one of its turns has come.
 
-table mutex_model with (fillfactor=70)
+table mutex_model with (fillfactor=45, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=1000, autovacuum_analyze_scale_factor=0.05, autovacuum_analyze_threshold=1000)
   -- The holds: one row is one owner that has captured one mutex. Read it through the views held and hold.
     mutex_group text collate "C" not null default ''::text  -- First part of the mutex id: the application or area.
     mutex_mode text collate "C" not null default ''::text  -- Second part of the mutex id: the type of the object locked.
@@ -203,6 +203,7 @@ table mutex_model with (fillfactor=70)
     held_since timestamp with time zone not null default clock_timestamp()  -- Database time at which this hold began; refreshes leave it.
     expires_at timestamp with time zone generated as pgmutex.rule_ends_at(auto_release_rule, auto_release_config, captured_since)  -- When the rule ends the hold, worked out from rule, setting and captured_since; null if the rule is not one of time.
     ending text  -- Why the hold is about to be removed against its holder's will, for the audit; null in every row that is there.
+    sweep_at timestamp with time zone default clock_timestamp()  -- When a sweep is to look at the hold; never later than expires_at. It begins as the time at which the row is written, whoever writes it; null: time does not end the hold.
     through_m3_mutex boolean not null default false  -- Whether the hold was captured or refreshed through the view m3_mutex: only such holds can be deleted through it before they are over.
 
 type mutex_statistics
@@ -215,7 +216,7 @@ type mutex_statistics
     oldest_waiter_since timestamp with time zone
     pool_sessions bigint
 
-table mutex_waiter
+table mutex_waiter with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0)
   -- Those who wait: one row is one place in the line of one mutex. Read it through the view waiting.
     mutex_group text collate "C" not null  -- First part of the mutex id.
     mutex_mode text collate "C" not null  -- Second part of the mutex id.
@@ -371,37 +372,9 @@ pgmutex.audit_default: audit_event_is_known CHECK ((event = ANY (ARRAY['captured
 
 pgmutex.mutex_listener: mutex_listener_pkey PRIMARY KEY (listener)
 
-pgmutex.mutex_model: auto_release_config_at_most_1600_bytes CHECK ((octet_length(auto_release_config) <= 1600))
-
-pgmutex.mutex_model: auto_release_rule_at_most_400_bytes CHECK ((octet_length(auto_release_rule) <= 400))
-
-pgmutex.mutex_model: lock_parents_and_lock_children_go_with_a_path CHECK ((((NOT lock_parents) AND (NOT lock_children)) OR (("left"(mutex_id, 1) = '/'::text) AND ("right"(mutex_id, 1) = '/'::text))))
-
-pgmutex.mutex_model: mutex_group_at_most_400_bytes CHECK ((octet_length(mutex_group) <= 400))
-
-pgmutex.mutex_model: mutex_id_at_most_1600_bytes CHECK ((octet_length(mutex_id) <= 1600))
-
-pgmutex.mutex_model: mutex_is_named CHECK (((mutex_group <> ''::text) OR (mutex_mode <> ''::text) OR (mutex_id <> ''::text)))
-
-pgmutex.mutex_model: mutex_mode_at_most_400_bytes CHECK ((octet_length(mutex_mode) <= 400))
+pgmutex.mutex_model: mutex_model_is_within_limits CHECK (pgmutex.hold_is_within_limits(mutex_group, mutex_mode, mutex_id, owner_session, owner_host, owner_id, owner_login, owner_name, auto_release_rule, auto_release_config, status_data, permit, permits, lock_parents, lock_children))
 
 pgmutex.mutex_model: mutex_model_pkey PRIMARY KEY (mutex_group, mutex_mode, mutex_id, permit)
-
-pgmutex.mutex_model: owner_host_at_most_1600_bytes CHECK ((octet_length(owner_host) <= 1600))
-
-pgmutex.mutex_model: owner_id_at_most_400_bytes CHECK ((octet_length(owner_id) <= 400))
-
-pgmutex.mutex_model: owner_login_at_most_400_bytes CHECK ((octet_length(owner_login) <= 400))
-
-pgmutex.mutex_model: owner_name_at_most_400_bytes CHECK ((octet_length(owner_name) <= 400))
-
-pgmutex.mutex_model: owner_session_at_most_400_bytes CHECK ((octet_length(owner_session) <= 400))
-
-pgmutex.mutex_model: permit_is_0_or_a_number CHECK ((permit >= 0))
-
-pgmutex.mutex_model: permit_is_one_of_the_permits CHECK (((permits IS NULL) OR ((permit >= 1) AND (permit <= permits))))
-
-pgmutex.mutex_model: status_data_at_most_65536_bytes CHECK ((octet_length(status_data) <= 65536))
 
 pgmutex.mutex_waiter: mutex_waiter_pkey PRIMARY KEY (mutex_group, mutex_mode, mutex_id, ticket)
 
@@ -441,15 +414,19 @@ CREATE INDEX audit_mutex ON ONLY pgmutex.audit USING btree (mutex_group, mutex_m
 
 CREATE UNIQUE INDEX mutex_listener_pkey ON pgmutex.mutex_listener USING btree (listener)
 
+CREATE INDEX mutex_model_connection ON pgmutex.mutex_model USING btree (auto_release_config COLLATE "C") WHERE (auto_release_rule = 'connection'::text)
+
 CREATE INDEX mutex_model_lock_parents ON pgmutex.mutex_model USING btree (mutex_group, mutex_mode, mutex_id, permit) WHERE lock_parents
 
 CREATE INDEX mutex_model_owner_session ON pgmutex.mutex_model USING btree (owner_session)
 
 CREATE UNIQUE INDEX mutex_model_pkey ON pgmutex.mutex_model USING btree (mutex_group, mutex_mode, mutex_id, permit)
 
+CREATE INDEX mutex_model_sweep_at ON pgmutex.mutex_model USING btree (sweep_at)
+
 CREATE INDEX mutex_waiter_listener ON pgmutex.mutex_waiter USING btree (listener, ticket)
 
-CREATE INDEX mutex_waiter_owner_session ON pgmutex.mutex_waiter USING btree (owner_session)
+CREATE INDEX mutex_waiter_owner_session ON pgmutex.mutex_waiter USING btree (owner_session, pgmutex.mutex_key(mutex_group, mutex_mode, mutex_id))
 
 CREATE UNIQUE INDEX mutex_waiter_pkey ON pgmutex.mutex_waiter USING btree (mutex_group, mutex_mode, mutex_id, ticket)
 
@@ -958,6 +935,8 @@ CREATE OR REPLACE FUNCTION pgmutex.attach_session(listen boolean DEFAULT false, 
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     -- 59 bits at random: whatever else takes advisory locks in this database will not meet it, nor will another session ever.
@@ -1052,6 +1031,8 @@ CREATE OR REPLACE FUNCTION pgmutex.bump_generation()
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     raised bigint;
@@ -1069,6 +1050,35 @@ begin
 end
 $function$
 
+-- Whether check_call would accept these names and nothing but the mutex's own holds and line has to be looked at.
+CREATE OR REPLACE FUNCTION pgmutex.can_be_plain(mutex_group text, mutex_mode text, mutex_id text, owner_session text)
+ RETURNS boolean
+ LANGUAGE sql
+ PARALLEL SAFE
+AS $function$
+    select octet_length(mutex_group) <= 400 and octet_length(mutex_mode) <= 400 and octet_length(mutex_id) <= 1600
+           and (mutex_group <> '' or mutex_mode <> '' or mutex_id <> '') and mutex_group <> 'pgmutex.pool'
+           and octet_length(owner_session) between 1 and 400 and not is_path(mutex_id)
+$function$
+
+-- Whether check_rule would accept this rule, if the session that a rule connection names is there.
+CREATE OR REPLACE FUNCTION pgmutex.can_be_plain_rule(rule text, config text)
+ RETURNS boolean
+ LANGUAGE sql
+ PARALLEL SAFE
+AS $function$
+    select case rule
+               when 'timeout' then config ~ '^[0-9]{1,10}$' and config::bigint between 1 and 3153600000
+               when 'connection' then config ~ '^[0-9]{1,18}( [0-9]{1,10})?$' and split_part(config, ' ', 1)::bigint > 0
+                                      and coalesce(nullif(split_part(config, ' ', 2), ''), '1')::bigint between 1 and 3153600000
+               when 'deadline' then rule_ends_at(rule, config, timestamptz 'epoch') > clock_timestamp()
+                                    and rule_ends_at(rule, config, timestamptz 'epoch') = rule_ends_at(rule, config, timestamptz '2000-01-01 00:00:00Z')
+               when '' then config = ''
+               when 'never' then config = ''
+               else octet_length(rule) <= 400 and octet_length(config) <= 1600
+           end
+$function$
+
 -- Captures a mutex for owner_session, or refreshes the hold that session has. Outcome: captured, refreshed, evicted (captured; a hold that was over made way) or busy, then the row is the holder's. access shared lets others share it, permits says how many at most (the smallest number that one of them says counts); an own hold is changed from exclusive to shared, and back if nobody else shares it. With wait => true a busy mutex gives queued: the caller is in line, and gets the mutex by asking again, in its turn, as it must at least every 15 seconds, each time in a transaction of its own. Without a rule a new hold gets timeout 300 and a refresh keeps the rule it has. An empty status_data leaves the old one. A mutex_id that begins and ends with a slash is a path of a tree: it is busy also while a path above it is held with lock_children, or one below it with lock_parents, by another owner; the row of a busy answer is that hold then. A refresh keeps permits, lock_parents and lock_children as they were.
 CREATE OR REPLACE FUNCTION pgmutex.capture(mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text DEFAULT ''::text, owner_id text DEFAULT ''::text, owner_login text DEFAULT ''::text, owner_name text DEFAULT ''::text, auto_release_rule text DEFAULT NULL::text, auto_release_config text DEFAULT NULL::text, status_data text DEFAULT NULL::text, access text DEFAULT 'exclusive'::text, permits integer DEFAULT NULL::integer, wait boolean DEFAULT false, listener bigint DEFAULT NULL::bigint, while_holding bigint[] DEFAULT NULL::bigint[], lock_parents boolean DEFAULT false, lock_children boolean DEFAULT false)
  RETURNS pgmutex.hold_outcome
@@ -1076,301 +1086,96 @@ CREATE OR REPLACE FUNCTION pgmutex.capture(mutex_group text, mutex_mode text, mu
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
-    decided_at   timestamptz;
-    current      hold;
-    own          hold;
-    other        hold;
-    evicted      hold;
-    answer       hold_outcome;
-    rule         text := coalesce(capture.auto_release_rule, 'timeout');
-    config       text := coalesce(capture.auto_release_config, case when rule = 'timeout' then '300' else '' end);
-    keeps_rule   boolean := capture.auto_release_rule is null and capture.auto_release_config is null;
-    wants_permit integer := case when capture.access = 'shared' then 1 else 0 end;
-    others       integer;
-    strictest    integer;
-    has_room     boolean;
-    ahead        bigint;
-    ahead_at     text;
-    own_ticket   bigint;
-    at_path      boolean := is_path(capture.mutex_id);
-    blocker_id     text;
-    blocker_permit integer;
-    over_session   text;
-    over_name      text;
-    over_token     bigint;
-    freed          text;
-    freed_from     text;  -- the uppermost path where something was in the way that was over
-    has_waited   boolean := false;
+    decided_at timestamptz;
+    answer     hold_outcome;
+    rule       text := coalesce(capture.auto_release_rule, 'timeout');
+    config     text := coalesce(capture.auto_release_config, case when rule = 'timeout' then '300' else '' end);
+    lock_key   bigint;
+    set_to     text;
 begin
-    perform check_call(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session);
-    perform check_access(capture.access, capture.permits);
-    perform check_reach(capture.mutex_id, capture.lock_parents, capture.lock_children);
-    perform check_rule(rule, config);
-    perform check_text('owner_host', capture.owner_host, 1600);
-    perform check_text('owner_id', capture.owner_id, 400);
-    perform check_text('owner_login', capture.owner_login, 400);
-    perform check_text('owner_name', capture.owner_name, 400);
-    perform check_text('status_data', capture.status_data, 65536);
+    -- Each check that could refuse costs as much as all of this expression. So they are made only if it is not plain that all of
+    -- them would be content: that those who describe the owner are together within the smallest of their limits, and so on.
+    if (is_plain_call(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session)
+        and capture.access = 'exclusive' and capture.permits is null and not capture.lock_parents and not capture.lock_children
+        and is_plain_rule(rule, config)
+        and octet_length(concat(capture.owner_host, capture.owner_id, capture.owner_login, capture.owner_name, capture.status_data)) <= 400
+       ) is not true then
+        perform check_call(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session);
+        perform check_access(capture.access, capture.permits);
+        perform check_reach(capture.mutex_id, capture.lock_parents, capture.lock_children);
+        perform check_rule(rule, config);
+        perform check_text('owner_host', capture.owner_host, 1600);
+        perform check_text('owner_id', capture.owner_id, 400);
+        perform check_text('owner_login', capture.owner_login, 400);
+        perform check_text('owner_name', capture.owner_name, 400);
+        perform check_text('status_data', capture.status_data, 65536);
+    end if;
 
-    perform lock_mutex(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+    if not is_path(capture.mutex_id) then
+        -- Never before others who wait for the lock: then it is not free.
+        lock_key := mutex_key(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+        if not pg_try_advisory_xact_lock(lock_key) then
+            perform pg_advisory_xact_lock(lock_key);
+        end if;
+    else
+        perform lock_mutex(capture.mutex_group, capture.mutex_mode, capture.mutex_id);
+    end if;
 
-    if capture.mutex_group = 'pgmutex.pool'
-       and not exists (select from hold h
+    -- Two conditions and not one: an expression with a query in it is not evaluated without the executor.
+    if capture.mutex_group = 'pgmutex.pool' then
+        if not exists (select from hold h
                        where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
                          and h.owner_session = capture.owner_session) then
-        perform refuse_input('mutex_group pgmutex.pool is that of the session pools: pool_checkout leases a session');
+            perform refuse_input('mutex_group pgmutex.pool is that of the session pools: pool_checkout leases a session');
+        end if;
     end if;
-    -- Comes round again only if a program that does not take the lock changed a row between two of these statements.
-    for attempt in 1..100 loop
+    if not is_path(capture.mutex_id) then
         decided_at := clock_timestamp();
         -- The common case in one statement: nobody holds it and nobody waits. The token is drawn only when a row will be written: a
-        -- refused try leaves no trace, not even in the sequence.
-        insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
+        -- refused try leaves no trace, not even in the sequence. It is written out as draw_fencing_token draws it, and the answer's
+        -- columns have the types that the answer has: a call and a conversion less.
+        insert into mutex_model as h (
+                          mutex_group, mutex_mode, mutex_id, permit, permits,
                           owner_session, owner_host, owner_id, owner_login, owner_name,
                           auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
-                          lock_parents, lock_children)
-        select capture.mutex_group, capture.mutex_mode, capture.mutex_id, wants_permit, capture.permits,
+                          lock_parents, lock_children, sweep_at)
+        select capture.mutex_group, capture.mutex_mode, capture.mutex_id, case when capture.access = 'shared' then 1 else 0 end, capture.permits,
                capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
                coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
-               rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at, false, false
-        where not at_path
-          and not exists (select from hold h
+               rule, config, decided_at, capture.status_data,
+               (coalesce((select t.generation from token_generation t where t.timeline = current_timeline()), ensure_generation()) << 40)
+                   + nextval('fencing_token_sequence'),
+               decided_at, false, false, rule_ends_at(rule, config, decided_at)
+        where not exists (select from hold h
                           where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id)
           and not exists (select from mutex_waiter w
                           where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id)
         on conflict do nothing
-        returning 'captured', hold.*, decided_at, null, null, null, null
+        returning 'captured', h.mutex_group, h.mutex_mode, h.mutex_id, h.permit, h.permits,
+                  h.owner_session, h.owner_host, h.owner_id, h.owner_login, h.owner_name,
+                  h.auto_release_rule, h.auto_release_config, h.captured_since, h.status_data,
+                  h.fencing_token, h.held_since, h.expires_at, h.lock_parents, h.lock_children,
+                  decided_at, null::text, null::text, null::bigint, null::bigint
         into answer;
-        exit when found;
-
-        -- Who holds it? A hold that is over is removed, never ignored nor taken over by an update. One whose row is locked by
-        -- someone else is not waited for (the holder may be refreshing it, or writing behind its fence): it counts.
-        own := null; other := null; others := 0; strictest := null;
-        for current in
-            select h.* from hold h
-            where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
-            order by h.permit
-        loop
-            if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, decided_at) then
-                perform 1 from hold h
-                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
-                  and h.permit = current.permit and h.fencing_token = current.fencing_token
-                  and h.captured_since = current.captured_since  -- not refreshed since
-                for update skip locked;
-                if found then
-                    delete from hold h
-                    where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
-                      and h.permit = current.permit;
-                    if found then
-                        if evicted.fencing_token is null then
-                            evicted := current;
-                        end if;
-                        continue;
-                    end if;
-                end if;
-            elsif current.owner_session = capture.owner_session then
-                own := current;
-                continue;
-            end if;
-            others := others + 1;
-            strictest := least(strictest, current.permits);
-            if other.fencing_token is null then
-                other := current;
-            end if;
-        end loop;
-
-        if own.fencing_token is not null then
-            if own.permit = 0 and wants_permit = 0 or own.permit > 0 and wants_permit > 0 then
-                -- The clock once more: this may have waited for a refresh of the same hold.
-                update hold h
-                set captured_since = clock_timestamp(),
-                    status_data = coalesce(nullif(capture.status_data, ''), h.status_data),
-                    auto_release_rule = case when keeps_rule then h.auto_release_rule else rule end,
-                    auto_release_config = case when keeps_rule then h.auto_release_config else config end
-                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
-                  and h.permit = own.permit and h.fencing_token = own.fencing_token
-                  and (h.expires_at is null or h.expires_at >= clock_timestamp())
-                returning 'refreshed', h.*, h.captured_since, null, null, null, null
-                into answer;
-                continue when not found;
-                if evicted.fencing_token is not null or freed_from is not null then
-                    perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
-                end if;
-                exit;
-            end if;
-            if own.permit > 0 and others = 0 and at_path then
-                select i.blocker_id, i.blocker_permit, i.freed, i.evicted_owner_session, i.evicted_owner_name, i.evicted_fencing_token
-                into blocker_id, blocker_permit, freed, over_session, over_name, over_token
-                from hold_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session, 'exclusive', true) i;
-                freed_from := least(freed_from, freed collate "C");
-                if blocker_id is not null then
-                    select h.* into other from hold h
-                    where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = blocker_id
-                      and h.permit = blocker_permit;
-                    continue when not found;
-                    others := 1;
-                end if;
-            end if;
-            if own.permit > 0 and others > 0 then
-                -- To have it alone needs to be alone. Waiting for that would end badly as soon as two of the holders did.
-                if evicted.fencing_token is not null or freed_from is not null then
-                    perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
-                end if;
-                select 'busy', other.*, decided_at, null, null, null, null into answer;
-                return answer;
-            end if;
-            -- From exclusive to shared keeps the token, as a refresh does. From shared to exclusive is a capture: others may have
-            -- shared the mutex since, with tokens larger than this hold's. As in release, a refresh on its way is waited out, but
-            -- not a transaction behind the hold's fence.
-            perform 1 from hold h
-            where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
-              and h.permit = own.permit and h.fencing_token = own.fencing_token
-            for update skip locked;
-            if not found then
-                if has_waited then
-                    if evicted.fencing_token is not null or freed_from is not null then
-                        perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
-                    end if;
-                    select 'busy', own.*, decided_at, null, null, null, null into answer;
-                    return answer;
-                end if;
-                perform 1 from hold h
-                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
-                  and h.permit = own.permit and h.fencing_token = own.fencing_token
-                for no key update;
-                has_waited := true;
-                continue;
-            end if;
-            update hold h
-            set permit = wants_permit, permits = capture.permits, captured_since = decided_at,
-                fencing_token = case when wants_permit = 0 then draw_fencing_token() else h.fencing_token end,
-                status_data = coalesce(nullif(capture.status_data, ''), h.status_data),
-                auto_release_rule = case when keeps_rule then h.auto_release_rule else rule end,
-                auto_release_config = case when keeps_rule then h.auto_release_config else config end
-            where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = capture.mutex_id
-              and h.permit = own.permit and h.fencing_token = own.fencing_token
-            returning case when wants_permit = 0 then 'captured' else 'refreshed' end, h.*, decided_at, null, null, null, null
-            into answer;
-            continue when not found;
-            if wants_permit > 0 or freed_from is not null then
-                perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
-            end if;
-            exit;
-        end if;
-
-        select w.ticket into own_ticket from mutex_waiter w
-        where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
-          and w.owner_session = capture.owner_session;
-        -- First come, first served: whoever came before must have been served, or be gone.
-        ahead := first_in_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket);
-        ahead_at := capture.mutex_id;
-
-        has_room := others = 0
-                    or wants_permit > 0 and other.permit > 0 and others < coalesce(least(strictest, capture.permits), others + 1);
-        -- There may be room at a path itself, and something above or below it in the way.
-        if at_path and ahead is null and has_room then
-            select i.blocker_id, i.blocker_permit, i.freed, i.evicted_owner_session, i.evicted_owner_name, i.evicted_fencing_token
-            into blocker_id, blocker_permit, freed, over_session, over_name, over_token
-            from hold_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.owner_session, capture.access, true) i;
-            freed_from := least(freed_from, freed collate "C");
-            if over_token is not null and evicted.fencing_token is null then
-                evicted.fencing_token := over_token;
-                evicted.owner_session := over_session;
-                evicted.owner_name := over_name;
-            end if;
-            if blocker_id is not null then
-                select h.* into other from hold h
-                where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode and h.mutex_id = blocker_id
-                  and h.permit = blocker_permit;
-                continue when not found;
-                ahead := 0;
-            else
-                select i.waiter_id, i.waiter_ticket into ahead_at, ahead
-                from waiter_in_the_way(capture.mutex_group, capture.mutex_mode, capture.mutex_id, own_ticket, capture.owner_session,
-                                       capture.access, capture.lock_parents, capture.lock_children) i;
-                if ahead is not null then
-                    other := null;  -- there would be room beside it
-                end if;
-            end if;
-        end if;
-
-        if ahead is null
-           and has_room then
-            if wants_permit > 0 then
-                -- The smallest number that nobody has.
-                select min(free.number) into wants_permit
-                from generate_series(1, others + 1) free (number)
-                where not exists (select from hold h
-                                  where h.mutex_group = capture.mutex_group and h.mutex_mode = capture.mutex_mode
-                                    and h.mutex_id = capture.mutex_id and h.permit = free.number);
-            end if;
-            insert into hold (mutex_group, mutex_mode, mutex_id, permit, permits,
-                              owner_session, owner_host, owner_id, owner_login, owner_name,
-                              auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
-                          lock_parents, lock_children)
-            values (capture.mutex_group, capture.mutex_mode, capture.mutex_id, wants_permit, capture.permits,
-                    capture.owner_session, coalesce(capture.owner_host, ''), coalesce(capture.owner_id, ''),
-                    coalesce(capture.owner_login, ''), coalesce(capture.owner_name, ''),
-                    rule, config, decided_at, capture.status_data, draw_fencing_token(), decided_at,
-                    capture.lock_parents, capture.lock_children)
-            on conflict do nothing
-            returning case when evicted.fencing_token is null then 'captured' else 'evicted' end, hold.*, decided_at,
-                      evicted.owner_session, evicted.owner_name, evicted.fencing_token, null
-            into answer;
-            continue when not found;
-            if own_ticket is not null then
-                delete from mutex_waiter w
-                where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = capture.mutex_id
-                  and w.ticket = own_ticket;
-            end if;
-            if own_ticket is not null or freed_from is not null or at_path and evicted.fencing_token is not null then
-                -- The next one may be able to share it, or waits at another path.
-                perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
-            end if;
-            exit;
-        end if;
-
-        if other.fencing_token is not null then
-            select 'busy', other.*, decided_at, null, null, null, null into answer;
-        else
-            -- Free, but for the one that is about to capture it: the answer shows it as it will be, without a token.
-            select 'busy', w.mutex_group, w.mutex_mode, w.mutex_id, case when w.access = 'shared' then 1 else 0 end, w.permits,
-                   w.owner_session, w.owner_host, w.owner_id, w.owner_login, w.owner_name,
-                   '', '', w.queued_since, null, 0, w.queued_since, null, w.lock_parents, w.lock_children,
-                   decided_at, null, null, null, null
-            into answer from mutex_waiter w
-            where w.mutex_group = capture.mutex_group and w.mutex_mode = capture.mutex_mode and w.mutex_id = ahead_at
-              and w.ticket = ahead;
-            -- It has left since, at a path where only its own call needs the lock.
-            continue when not found;
-        end if;
-        if capture.wait then
-            answer.ticket := join_line(capture.mutex_group, capture.mutex_mode, capture.mutex_id, null, capture.access, capture.permits,
-                                       capture.owner_session, capture.owner_host, capture.owner_id, capture.owner_login, capture.owner_name,
-                                       capture.while_holding, capture.listener, capture.lock_parents, capture.lock_children);
-            perform refuse_deadlock(capture.mutex_group, capture.mutex_mode, capture.mutex_id, capture.access, capture.permits,
-                                    capture.owner_session, answer.ticket, capture.while_holding,
-                                    capture.lock_parents, capture.lock_children);
-            answer.outcome := 'queued';
-        end if;
-        if evicted.fencing_token is not null or freed_from is not null then
-            perform wake_lines(capture.mutex_group, capture.mutex_mode, coalesce(freed_from, capture.mutex_id));
-        end if;
-        return answer;
-    end loop;
+    end if;
     if answer.outcome is null then
-        raise exception using errcode = 'PM004',
-            message = 'pgmutex cannot write the row of this hold: it stays as it is, however often it is tried',
-            hint = 'Look for a trigger of another program on table mutex_model that suppresses changes.';
+        answer := capture_contended(
+            capture.mutex_group, capture.mutex_mode, capture.mutex_id,
+            capture.owner_session, capture.owner_host, capture.owner_id, capture.owner_login, capture.owner_name,
+            rule, config, capture.auto_release_rule is null and capture.auto_release_config is null, capture.status_data,
+            capture.access, capture.permits, capture.wait, capture.listener, capture.while_holding,
+            capture.lock_parents, capture.lock_children);
     end if;
 
     -- What is acknowledged must survive a crash, whatever this role's default. (As a SET clause of the function it would be
     -- undone before the commit.)
-    if current_setting('synchronous_commit') not in ('on', 'remote_apply') then
-        perform set_config('synchronous_commit', 'on', true);
+    if current_setting('synchronous_commit') not in ('on', 'remote_apply') and answer.outcome not in ('busy', 'queued') then
+        set_to := set_config('synchronous_commit', 'on', true);
     end if;
     return answer;
 end
@@ -1383,6 +1188,10 @@ CREATE OR REPLACE FUNCTION pgmutex.capture_all(requests jsonb, defaults jsonb DE
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -1456,8 +1265,12 @@ begin
         -- pass those who came there before.
         select case when count(*) = jsonb_array_length(wanted) then max(w.ticket) end into place
         from jsonb_array_elements(wanted) r
-        join mutex_waiter w on w.owner_session = r.value ->> 'owner_session' and w.mutex_group = coalesce(r.value ->> 'mutex_group', '')
-             and w.mutex_mode = coalesce(r.value ->> 'mutex_mode', '') and w.mutex_id = coalesce(r.value ->> 'mutex_id', '');
+        join mutex_waiter w
+          on w.owner_session = r.value ->> 'owner_session'
+         and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id)
+             = mutex_key(coalesce(r.value ->> 'mutex_group', ''), coalesce(r.value ->> 'mutex_mode', ''), coalesce(r.value ->> 'mutex_id', ''))
+         and (w.mutex_group = coalesce(r.value ->> 'mutex_group', '') and w.mutex_mode = coalesce(r.value ->> 'mutex_mode', '')
+              and w.mutex_id = coalesce(r.value ->> 'mutex_id', '')) is true;
         place := coalesce(place, nextval('mutex_ticket_sequence'));
         for request in
             select r.* from jsonb_to_recordset(wanted) r (
@@ -1492,6 +1305,274 @@ begin
 end
 $function$
 
+-- What capture does when a mutex is held or waited for, and for a path.
+CREATE OR REPLACE FUNCTION pgmutex.capture_contended(mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, rule text, config text, keeps_rule boolean, status_data text, access text, permits integer, wait boolean, listener bigint, while_holding bigint[], lock_parents boolean, lock_children boolean)
+ RETURNS pgmutex.hold_outcome
+ LANGUAGE plpgsql
+ SET search_path TO 'pgmutex', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+declare
+    decided_at   timestamptz;
+    current      hold;
+    own          hold;
+    other        hold;
+    evicted      hold;
+    answer       hold_outcome;
+    wants_permit integer := case when capture_contended.access = 'shared' then 1 else 0 end;
+    others       integer;
+    strictest    integer;
+    has_room     boolean;
+    ahead        bigint;
+    ahead_at     text;
+    own_ticket   bigint;
+    at_path      boolean := is_path(capture_contended.mutex_id);
+    blocker_id     text;
+    blocker_permit integer;
+    over_session   text;
+    over_name      text;
+    over_token     bigint;
+    freed          text;
+    freed_from     text;  -- the uppermost path where something was in the way that was over
+    has_waited   boolean := false;
+begin
+    -- Comes round again only if a program that does not take the lock changed a row between two of these statements.
+    for attempt in 1..100 loop
+        decided_at := clock_timestamp();
+        -- Who holds it? A hold that is over is removed, never ignored nor taken over by an update. One whose row is locked by
+        -- someone else is not waited for (the holder may be refreshing it, or writing behind its fence): it counts.
+        own := null; other := null; others := 0; strictest := null;
+        for current in
+            select h.* from hold h
+            where h.mutex_group = capture_contended.mutex_group and h.mutex_mode = capture_contended.mutex_mode and h.mutex_id = capture_contended.mutex_id
+            order by h.permit
+        loop
+            if hold_is_over(current.auto_release_rule, current.auto_release_config, current.expires_at, decided_at) then
+                perform 1 from hold h
+                where h.mutex_group = capture_contended.mutex_group and h.mutex_mode = capture_contended.mutex_mode and h.mutex_id = capture_contended.mutex_id
+                  and h.permit = current.permit and h.fencing_token = current.fencing_token
+                  and h.captured_since = current.captured_since  -- not refreshed since
+                for update skip locked;
+                if found then
+                    delete from hold h
+                    where h.mutex_group = capture_contended.mutex_group and h.mutex_mode = capture_contended.mutex_mode and h.mutex_id = capture_contended.mutex_id
+                      and h.permit = current.permit;
+                    if found then
+                        if evicted.fencing_token is null then
+                            evicted := current;
+                        end if;
+                        continue;
+                    end if;
+                end if;
+            elsif current.owner_session = capture_contended.owner_session then
+                own := current;
+                continue;
+            end if;
+            others := others + 1;
+            strictest := least(strictest, current.permits);
+            if other.fencing_token is null then
+                other := current;
+            end if;
+        end loop;
+
+        if own.fencing_token is not null then
+            if own.permit = 0 and wants_permit = 0 or own.permit > 0 and wants_permit > 0 then
+                -- The clock once more: this may have waited for a refresh of the same hold.
+                update hold h
+                set captured_since = clock_timestamp(),
+                    status_data = coalesce(nullif(capture_contended.status_data, ''), h.status_data),
+                    auto_release_rule = case when keeps_rule then h.auto_release_rule else rule end,
+                    auto_release_config = case when keeps_rule then h.auto_release_config else config end
+                where h.mutex_group = capture_contended.mutex_group and h.mutex_mode = capture_contended.mutex_mode and h.mutex_id = capture_contended.mutex_id
+                  and h.permit = own.permit and h.fencing_token = own.fencing_token
+                  and (h.expires_at is null or h.expires_at >= clock_timestamp())
+                returning 'refreshed', h.*, h.captured_since, null, null, null, null
+                into answer;
+                continue when not found;
+                if evicted.fencing_token is not null or freed_from is not null then
+                    perform wake_lines(capture_contended.mutex_group, capture_contended.mutex_mode, coalesce(freed_from, capture_contended.mutex_id));
+                end if;
+                exit;
+            end if;
+            if own.permit > 0 and others = 0 and at_path then
+                select i.blocker_id, i.blocker_permit, i.freed, i.evicted_owner_session, i.evicted_owner_name, i.evicted_fencing_token
+                into blocker_id, blocker_permit, freed, over_session, over_name, over_token
+                from hold_in_the_way(capture_contended.mutex_group, capture_contended.mutex_mode, capture_contended.mutex_id, capture_contended.owner_session, 'exclusive', true) i;
+                freed_from := least(freed_from, freed collate "C");
+                if blocker_id is not null then
+                    select h.* into other from hold h
+                    where h.mutex_group = capture_contended.mutex_group and h.mutex_mode = capture_contended.mutex_mode and h.mutex_id = blocker_id
+                      and h.permit = blocker_permit;
+                    continue when not found;
+                    others := 1;
+                end if;
+            end if;
+            if own.permit > 0 and others > 0 then
+                -- To have it alone needs to be alone. Waiting for that would end badly as soon as two of the holders did.
+                if evicted.fencing_token is not null or freed_from is not null then
+                    perform wake_lines(capture_contended.mutex_group, capture_contended.mutex_mode, coalesce(freed_from, capture_contended.mutex_id));
+                end if;
+                select 'busy', other.*, decided_at, null, null, null, null into answer;
+                return answer;
+            end if;
+            -- From exclusive to shared keeps the token, as a refresh does. From shared to exclusive is a capture: others may have
+            -- shared the mutex since, with tokens larger than this hold's. As in release, a refresh on its way is waited out, but
+            -- not a transaction behind the hold's fence.
+            perform 1 from hold h
+            where h.mutex_group = capture_contended.mutex_group and h.mutex_mode = capture_contended.mutex_mode and h.mutex_id = capture_contended.mutex_id
+              and h.permit = own.permit and h.fencing_token = own.fencing_token
+            for update skip locked;
+            if not found then
+                if has_waited then
+                    if evicted.fencing_token is not null or freed_from is not null then
+                        perform wake_lines(capture_contended.mutex_group, capture_contended.mutex_mode, coalesce(freed_from, capture_contended.mutex_id));
+                    end if;
+                    select 'busy', own.*, decided_at, null, null, null, null into answer;
+                    return answer;
+                end if;
+                perform 1 from hold h
+                where h.mutex_group = capture_contended.mutex_group and h.mutex_mode = capture_contended.mutex_mode and h.mutex_id = capture_contended.mutex_id
+                  and h.permit = own.permit and h.fencing_token = own.fencing_token
+                for no key update;
+                has_waited := true;
+                continue;
+            end if;
+            update hold h
+            set permit = wants_permit, permits = capture_contended.permits, captured_since = decided_at,
+                fencing_token = case when wants_permit = 0 then draw_fencing_token() else h.fencing_token end,
+                status_data = coalesce(nullif(capture_contended.status_data, ''), h.status_data),
+                auto_release_rule = case when keeps_rule then h.auto_release_rule else rule end,
+                auto_release_config = case when keeps_rule then h.auto_release_config else config end
+            where h.mutex_group = capture_contended.mutex_group and h.mutex_mode = capture_contended.mutex_mode and h.mutex_id = capture_contended.mutex_id
+              and h.permit = own.permit and h.fencing_token = own.fencing_token
+            returning case when wants_permit = 0 then 'captured' else 'refreshed' end, h.*, decided_at, null, null, null, null
+            into answer;
+            continue when not found;
+            if wants_permit > 0 or freed_from is not null then
+                perform wake_lines(capture_contended.mutex_group, capture_contended.mutex_mode, coalesce(freed_from, capture_contended.mutex_id));
+            end if;
+            exit;
+        end if;
+
+        select w.ticket into own_ticket from mutex_waiter w
+        where w.owner_session = capture_contended.owner_session
+          and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id)
+              = mutex_key(capture_contended.mutex_group, capture_contended.mutex_mode, capture_contended.mutex_id)
+          and (w.mutex_group = capture_contended.mutex_group and w.mutex_mode = capture_contended.mutex_mode
+               and w.mutex_id = capture_contended.mutex_id) is true;
+        -- First come, first served: whoever came before must have been served, or be gone.
+        ahead := first_in_line(capture_contended.mutex_group, capture_contended.mutex_mode, capture_contended.mutex_id, own_ticket);
+        ahead_at := capture_contended.mutex_id;
+
+        has_room := others = 0
+                    or wants_permit > 0 and other.permit > 0 and others < coalesce(least(strictest, capture_contended.permits), others + 1);
+        -- There may be room at a path itself, and something above or below it in the way.
+        if at_path and ahead is null and has_room then
+            select i.blocker_id, i.blocker_permit, i.freed, i.evicted_owner_session, i.evicted_owner_name, i.evicted_fencing_token
+            into blocker_id, blocker_permit, freed, over_session, over_name, over_token
+            from hold_in_the_way(capture_contended.mutex_group, capture_contended.mutex_mode, capture_contended.mutex_id, capture_contended.owner_session, capture_contended.access, true) i;
+            freed_from := least(freed_from, freed collate "C");
+            if over_token is not null and evicted.fencing_token is null then
+                evicted.fencing_token := over_token;
+                evicted.owner_session := over_session;
+                evicted.owner_name := over_name;
+            end if;
+            if blocker_id is not null then
+                select h.* into other from hold h
+                where h.mutex_group = capture_contended.mutex_group and h.mutex_mode = capture_contended.mutex_mode and h.mutex_id = blocker_id
+                  and h.permit = blocker_permit;
+                continue when not found;
+                ahead := 0;
+            else
+                select i.waiter_id, i.waiter_ticket into ahead_at, ahead
+                from waiter_in_the_way(capture_contended.mutex_group, capture_contended.mutex_mode, capture_contended.mutex_id, own_ticket, capture_contended.owner_session,
+                                       capture_contended.access, capture_contended.lock_parents, capture_contended.lock_children) i;
+                if ahead is not null then
+                    other := null;  -- there would be room beside it
+                end if;
+            end if;
+        end if;
+
+        if ahead is null
+           and has_room then
+            if wants_permit > 0 then
+                -- The smallest number that nobody has.
+                select min(free.number) into wants_permit
+                from generate_series(1, others + 1) free (number)
+                where not exists (select from hold h
+                                  where h.mutex_group = capture_contended.mutex_group and h.mutex_mode = capture_contended.mutex_mode
+                                    and h.mutex_id = capture_contended.mutex_id and h.permit = free.number);
+            end if;
+            insert into mutex_model as h (
+                              mutex_group, mutex_mode, mutex_id, permit, permits,
+                              owner_session, owner_host, owner_id, owner_login, owner_name,
+                              auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
+                              lock_parents, lock_children, sweep_at)
+            values (capture_contended.mutex_group, capture_contended.mutex_mode, capture_contended.mutex_id, wants_permit, capture_contended.permits,
+                    capture_contended.owner_session, coalesce(capture_contended.owner_host, ''), coalesce(capture_contended.owner_id, ''),
+                    coalesce(capture_contended.owner_login, ''), coalesce(capture_contended.owner_name, ''),
+                    rule, config, decided_at, capture_contended.status_data, draw_fencing_token(), decided_at,
+                    capture_contended.lock_parents, capture_contended.lock_children, rule_ends_at(rule, config, decided_at))
+            on conflict do nothing
+            returning case when evicted.fencing_token is null then 'captured' else 'evicted' end,
+                      h.mutex_group, h.mutex_mode, h.mutex_id, h.permit, h.permits,
+                      h.owner_session, h.owner_host, h.owner_id, h.owner_login, h.owner_name,
+                      h.auto_release_rule, h.auto_release_config, h.captured_since, h.status_data,
+                      h.fencing_token, h.held_since, h.expires_at, h.lock_parents, h.lock_children,
+                      decided_at,
+                      evicted.owner_session, evicted.owner_name, evicted.fencing_token, null
+            into answer;
+            continue when not found;
+            if own_ticket is not null then
+                delete from mutex_waiter w
+                where w.mutex_group = capture_contended.mutex_group and w.mutex_mode = capture_contended.mutex_mode and w.mutex_id = capture_contended.mutex_id
+                  and w.ticket = own_ticket;
+            end if;
+            if own_ticket is not null and (wants_permit > 0 or at_path) or freed_from is not null
+               or at_path and evicted.fencing_token is not null then
+                -- The next one may be able to share it, or waits at another path.
+                perform wake_lines(capture_contended.mutex_group, capture_contended.mutex_mode, coalesce(freed_from, capture_contended.mutex_id));
+            end if;
+            exit;
+        end if;
+
+        if other.fencing_token is not null then
+            select 'busy', other.*, decided_at, null, null, null, null into answer;
+        else
+            -- Free, but for the one that is about to capture it: the answer shows it as it will be, without a token.
+            select 'busy', w.mutex_group, w.mutex_mode, w.mutex_id, case when w.access = 'shared' then 1 else 0 end, w.permits,
+                   w.owner_session, w.owner_host, w.owner_id, w.owner_login, w.owner_name,
+                   '', '', w.queued_since, null, 0, w.queued_since, null, w.lock_parents, w.lock_children,
+                   decided_at, null, null, null, null
+            into answer from mutex_waiter w
+            where w.mutex_group = capture_contended.mutex_group and w.mutex_mode = capture_contended.mutex_mode and w.mutex_id = ahead_at
+              and w.ticket = ahead;
+            -- It has left since, at a path where only its own call needs the lock.
+            continue when not found;
+        end if;
+        if capture_contended.wait then
+            answer.ticket := join_line(capture_contended.mutex_group, capture_contended.mutex_mode, capture_contended.mutex_id, null, capture_contended.access, capture_contended.permits,
+                                       capture_contended.owner_session, capture_contended.owner_host, capture_contended.owner_id, capture_contended.owner_login, capture_contended.owner_name,
+                                       capture_contended.while_holding, capture_contended.listener, capture_contended.lock_parents, capture_contended.lock_children);
+            perform refuse_deadlock(capture_contended.mutex_group, capture_contended.mutex_mode, capture_contended.mutex_id, capture_contended.access, capture_contended.permits,
+                                    capture_contended.owner_session, answer.ticket, capture_contended.while_holding,
+                                    capture_contended.lock_parents, capture_contended.lock_children);
+            answer.outcome := 'queued';
+        end if;
+        if evicted.fencing_token is not null or freed_from is not null then
+            perform wake_lines(capture_contended.mutex_group, capture_contended.mutex_mode, coalesce(freed_from, capture_contended.mutex_id));
+        end if;
+        return answer;
+    end loop;
+    if answer.outcome is null then
+        raise exception using errcode = 'PM004',
+            message = 'pgmutex cannot write the row of this hold: it stays as it is, however often it is tried',
+            hint = 'Look for a trigger of another program on table mutex_model that suppresses changes.';
+    end if;
+    return answer;
+end
+$function$
+
 -- Captures many mutexes, each for itself: one row for each request, in their order, with the outcome that capture gives. A request is an object with the names of capture's arguments; what it does not say is taken from defaults.
 CREATE OR REPLACE FUNCTION pgmutex.capture_each(requests jsonb, defaults jsonb DEFAULT '{}'::jsonb)
  RETURNS SETOF pgmutex.hold_outcome
@@ -1499,6 +1580,10 @@ CREATE OR REPLACE FUNCTION pgmutex.capture_each(requests jsonb, defaults jsonb D
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -1523,6 +1608,326 @@ begin
             coalesce(request.access, 'exclusive'), request.permits,
             lock_parents => coalesce(request.lock_parents, false), lock_children => coalesce(request.lock_children, false));
     end loop;
+end
+$function$
+
+-- Captures mutexes for many callers, each for itself, as capture would in their order. One row for each request that was decided about: its place, from 1, and what capture answers, of which a plain capture leaves out what the asker said. A request without a row was left alone, because it might have had to wait for another transaction, or be refused: call capture for it. permit_limits are capture's permits, waits its wait; hold_others says that while_holding is not empty.
+CREATE OR REPLACE FUNCTION pgmutex.capture_together(mutex_groups text[], mutex_modes text[], mutex_ids text[], owner_sessions text[], owner_hosts text[], owner_ids text[], owner_logins text[], owner_names text[], auto_release_rules text[], auto_release_configs text[], status_datas text[], accesses text[], permit_limits integer[], waits boolean[], hold_others boolean[], listener bigint DEFAULT NULL::bigint)
+ RETURNS TABLE(place integer, outcome text, mutex_group text, mutex_mode text, mutex_id text, permit integer, permits integer, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, auto_release_rule text, auto_release_config text, captured_since timestamp with time zone, status_data text, fencing_token bigint, held_since timestamp with time zone, expires_at timestamp with time zone, lock_parents boolean, lock_children boolean, observed_at timestamp with time zone, evicted_owner_session text, evicted_owner_name text, evicted_fencing_token bigint, ticket bigint)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '1s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+    wanted          integer := cardinality(capture_together.mutex_ids);
+    rule            text := coalesce(auto_release_rules[1], 'timeout');
+    config          text := coalesce(auto_release_configs[1], case when rule = 'timeout' then '300' else '' end);
+    is_decided      boolean := false;
+    plain           record;
+    request         record;
+    own_holds       bigint;
+    may_wait        boolean;
+    answer          hold_outcome;
+    passed_over     bigint[] := '{}';
+begin
+    perform check_together(wanted, array[
+        array_dims(mutex_groups), array_dims(mutex_modes), array_dims(mutex_ids), array_dims(owner_sessions), array_dims(owner_hosts),
+        array_dims(owner_ids), array_dims(owner_logins), array_dims(owner_names), array_dims(auto_release_rules),
+        array_dims(auto_release_configs), array_dims(status_datas), array_dims(accesses), array_dims(permit_limits), array_dims(waits),
+        array_dims(hold_others)]);
+
+    -- The usual: each array says the same of all, and nothing is near its limits.
+    if accesses = '{exclusive}' and permit_limits[1] is null
+       and cardinality(mutex_groups) + cardinality(mutex_modes) + cardinality(owner_sessions) + cardinality(owner_hosts) + cardinality(owner_ids)
+           + cardinality(owner_logins) + cardinality(owner_names) + cardinality(auto_release_rules) + cardinality(auto_release_configs)
+           + cardinality(status_datas) + cardinality(permit_limits) = 11
+       and mutex_groups[1] || mutex_modes[1] <> '' and mutex_groups[1] <> 'pgmutex.pool' and owner_sessions[1] <> ''
+       and octet_length(concat(mutex_groups[1], mutex_modes[1], owner_sessions[1], owner_hosts[1], owner_ids[1], owner_logins[1], owner_names[1],
+                               status_datas[1])) <= 400
+       and is_plain_rule(rule, config) then
+        plain := capture_what_is_usual(
+            mutex_groups[1], mutex_modes[1], capture_together.mutex_ids, owner_sessions[1], coalesce(owner_hosts[1], ''), coalesce(owner_ids[1], ''),
+            coalesce(owner_logins[1], ''), coalesce(owner_names[1], ''), rule, config, status_datas[1]);
+        is_decided := plain.decided_at is not null;
+    end if;
+    if not is_decided then
+        plain := capture_what_is_plain(
+            wanted, mutex_groups, mutex_modes, mutex_ids, owner_sessions, owner_hosts, owner_ids, owner_logins, owner_names,
+            auto_release_rules, auto_release_configs, status_datas, accesses, permit_limits);
+    end if;
+    if plain.captured_places is not null then
+        if current_setting('synchronous_commit') not in ('on', 'remote_apply') then
+            perform set_config('synchronous_commit', 'on', true);
+        end if;
+        -- Of these the asker knows the rest.
+        return query
+        select c.place, 'captured', null::text, null::text, null::text, null::integer, null::integer,
+               null::text, null::text, null::text, null::text, null::text,
+               null::text, null::text, plain.decided_at, null::text, c.fencing_token,
+               plain.decided_at, c.expires_at, null::boolean, null::boolean, plain.decided_at,
+               null::text, null::text, null::bigint, null::bigint
+        from unnest(plain.captured_places, plain.fencing_tokens, plain.ends_at) c (place, fencing_token, expires_at);
+    end if;
+    if plain.places_left is null then
+        return;
+    end if;
+
+    for request in
+        select p.place, mutex_groups[least(p.place, cardinality(mutex_groups))] as mutex_group,
+               mutex_modes[least(p.place, cardinality(mutex_modes))] as mutex_mode, mutex_ids[p.place] as mutex_id,
+               owner_sessions[least(p.place, cardinality(owner_sessions))] as owner_session,
+               owner_hosts[least(p.place, cardinality(owner_hosts))] as owner_host,
+               owner_ids[least(p.place, cardinality(owner_ids))] as owner_id,
+               owner_logins[least(p.place, cardinality(owner_logins))] as owner_login,
+               owner_names[least(p.place, cardinality(owner_names))] as owner_name,
+               auto_release_rules[least(p.place, cardinality(auto_release_rules))] as rule,
+               auto_release_configs[least(p.place, cardinality(auto_release_configs))] as config,
+               status_datas[least(p.place, cardinality(status_datas))] as status_data,
+               accesses[least(p.place, cardinality(accesses))] as access,
+               permit_limits[least(p.place, cardinality(permit_limits))] as permits,
+               coalesce(waits[least(p.place, cardinality(waits))], false) as waits,
+               coalesce(hold_others[least(p.place, cardinality(hold_others))], true) as holds_others
+        from unnest(plain.places_left) p (place)
+    loop
+        select count(*) into own_holds from hold h
+        where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
+          and (h.owner_session = request.owner_session) is true;
+        -- Who asks on its own gets no better place in line by that, nor a worse one: nobody is let in before it who has no hold yet.
+        continue when own_holds = 0
+                      and mutex_key(request.mutex_group, request.mutex_mode, request.mutex_id) = any (passed_over);
+        -- A refresh, or a change from shared to exclusive, would wait for whoever has the row.
+        continue when own_holds > (select count(*) from (
+                          select from hold h
+                          where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
+                            and (h.owner_session = request.owner_session) is true
+                          for no key update skip locked) mine);
+        -- Who holds something, or has a place in another line, may close a circle, which raises. (See refuse_deadlock.)
+        may_wait := request.waits and not request.holds_others
+                    and not exists (select from hold h where h.owner_session = request.owner_session)
+                    and not exists (select from mutex_waiter w
+                                    where w.owner_session = request.owner_session
+                                      and (w.mutex_group <> request.mutex_group or w.mutex_mode <> request.mutex_mode
+                                           or w.mutex_id <> request.mutex_id));
+        -- What raises takes back what it did; one that is left alone because it might has done nothing: what is over stays.
+        if request.waits and not may_wait
+           and exists (select from hold h
+                       where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
+                         and hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())) then
+            passed_over := passed_over || mutex_key(request.mutex_group, request.mutex_mode, request.mutex_id);
+            continue;
+        end if;
+        answer := capture(request.mutex_group, request.mutex_mode, request.mutex_id, request.owner_session,
+                          request.owner_host, request.owner_id, request.owner_login, request.owner_name,
+                          request.rule, request.config, request.status_data, request.access, request.permits,
+                          wait => may_wait, listener => capture_together.listener);
+        if answer.outcome = 'busy' and request.waits then
+            passed_over := passed_over || mutex_key(request.mutex_group, request.mutex_mode, request.mutex_id);
+            continue;
+        end if;
+        return query select request.place, answer.*;
+    end loop;
+end
+$function$
+
+-- Takes the locks that can be had at once, captures those of these mutexes that nobody holds and nobody waits for, and says what else may be decided about behind the locks.
+CREATE OR REPLACE FUNCTION pgmutex.capture_what_is_plain(wanted integer, mutex_groups text[], mutex_modes text[], mutex_ids text[], owner_sessions text[], owner_hosts text[], owner_ids text[], owner_logins text[], owner_names text[], auto_release_rules text[], auto_release_configs text[], status_datas text[], accesses text[], permit_limits integer[], OUT captured_places integer[], OUT fencing_tokens bigint[], OUT ends_at timestamp with time zone[], OUT decided_at timestamp with time zone, OUT places_left integer[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET lock_timeout TO '100ms'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+    places         integer[];
+    later_places   integer[];
+    gone           text[];
+    drawn_tokens   bigint[];
+    rules_are_alike boolean := cardinality(auto_release_rules) = 1 and cardinality(auto_release_configs) = 1;
+    ends_alike     timestamptz;
+begin
+    select array_agg(asked.place) into places
+    from (select p.place, mutex_groups[least(p.place, cardinality(mutex_groups))] as mutex_group,
+                 mutex_modes[least(p.place, cardinality(mutex_modes))] as mutex_mode, mutex_ids[p.place] as mutex_id,
+                 owner_sessions[least(p.place, cardinality(owner_sessions))] as owner_session,
+                 owner_hosts[least(p.place, cardinality(owner_hosts))] as owner_host,
+                 owner_ids[least(p.place, cardinality(owner_ids))] as owner_id,
+                 owner_logins[least(p.place, cardinality(owner_logins))] as owner_login,
+                 owner_names[least(p.place, cardinality(owner_names))] as owner_name,
+                 r.rule, coalesce(auto_release_configs[least(p.place, cardinality(auto_release_configs))],
+                                  case when r.rule = 'timeout' then '300' else '' end) as config,
+                 status_datas[least(p.place, cardinality(status_datas))] as status_data,
+                 accesses[least(p.place, cardinality(accesses))] as access,
+                 permit_limits[least(p.place, cardinality(permit_limits))] as permits
+          from generate_series(1, wanted) p (place)
+          cross join lateral (select coalesce(auto_release_rules[least(p.place, cardinality(auto_release_rules))], 'timeout') as rule) r
+          offset 0) asked
+    where can_be_plain(asked.mutex_group, asked.mutex_mode, asked.mutex_id, asked.owner_session)
+      and can_be_plain_rule(asked.rule, asked.config)
+      and coalesce(octet_length(asked.owner_host), 0) <= 1600 and coalesce(octet_length(asked.owner_id), 0) <= 400
+      and coalesce(octet_length(asked.owner_login), 0) <= 400 and coalesce(octet_length(asked.owner_name), 0) <= 400
+      and coalesce(octet_length(asked.status_data), 0) <= 65536
+      and (asked.access = 'exclusive' and asked.permits is null or asked.access = 'shared' and coalesce(asked.permits, 1) >= 1);
+    if 'connection' = any (auto_release_rules) then
+        -- Most name the same session: it is asked for once.
+        select array_agg(s.config) into gone
+        from (select distinct auto_release_configs[least(p.place, cardinality(auto_release_configs))] as config
+              from unnest(places) p (place)
+              where auto_release_rules[least(p.place, cardinality(auto_release_rules))] = 'connection'
+              offset 0) s
+        where session_is_gone(s.config);
+        if gone is not null then
+            select array_agg(p.place) into places from unnest(places) p (place)
+            where auto_release_rules[least(p.place, cardinality(auto_release_rules))] is distinct from 'connection'
+               or auto_release_configs[least(p.place, cardinality(auto_release_configs))] <> all (gone);
+        end if;
+    end if;
+
+    select t.first_places, t.later_places into places, later_places from try_lock_together(places, mutex_groups, mutex_modes, mutex_ids) t;
+    places_left := places || later_places;
+
+    decided_at := clock_timestamp();
+    select array_agg(p.place) into places from unnest(places) p (place)
+    where (select true from hold h
+           where h.mutex_group = mutex_groups[least(p.place, cardinality(mutex_groups))]
+             and h.mutex_mode = mutex_modes[least(p.place, cardinality(mutex_modes))] and h.mutex_id = mutex_ids[p.place]
+           limit 1) is null
+      and (select true from mutex_waiter w
+           where w.mutex_group = mutex_groups[least(p.place, cardinality(mutex_groups))]
+             and w.mutex_mode = mutex_modes[least(p.place, cardinality(mutex_modes))] and w.mutex_id = mutex_ids[p.place]
+           limit 1) is null;
+    if places is null then
+        select array_agg(p.place order by p.place) into places_left from unnest(places_left) p (place);
+        return;
+    end if;
+    select array_agg((g.generation << 40) + nextval('fencing_token_sequence')) into drawn_tokens
+    from (select coalesce((select t.generation from token_generation t where t.timeline = current_timeline()), ensure_generation()) as generation
+          offset 0) g
+    cross join generate_series(1, cardinality(places));
+    if rules_are_alike then
+        ends_alike := rule_ends_at(coalesce(auto_release_rules[1], 'timeout'),
+                                   coalesce(auto_release_configs[1], case when coalesce(auto_release_rules[1], 'timeout') = 'timeout' then '300' else '' end),
+                                   decided_at);
+    end if;
+    with written as (
+        insert into mutex_model (mutex_group, mutex_mode, mutex_id, permit, permits,
+                                 owner_session, owner_host, owner_id, owner_login, owner_name,
+                                 auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
+                                 lock_parents, lock_children, sweep_at)
+        select mutex_groups[least(f.place, cardinality(mutex_groups))], mutex_modes[least(f.place, cardinality(mutex_modes))],
+               mutex_ids[f.place],
+               case when accesses[least(f.place, cardinality(accesses))] = 'shared' then 1 else 0 end,
+               permit_limits[least(f.place, cardinality(permit_limits))],
+               owner_sessions[least(f.place, cardinality(owner_sessions))],
+               coalesce(owner_hosts[least(f.place, cardinality(owner_hosts))], ''),
+               coalesce(owner_ids[least(f.place, cardinality(owner_ids))], ''),
+               coalesce(owner_logins[least(f.place, cardinality(owner_logins))], ''),
+               coalesce(owner_names[least(f.place, cardinality(owner_names))], ''),
+               r.rule, c.config,
+               decided_at, status_datas[least(f.place, cardinality(status_datas))], f.fencing_token, decided_at, false, false,
+               case when rules_are_alike then ends_alike else rule_ends_at(r.rule, c.config, decided_at) end
+        from unnest(places, drawn_tokens) f (place, fencing_token)
+        cross join lateral (select coalesce(auto_release_rules[least(f.place, cardinality(auto_release_rules))], 'timeout') as rule) r
+        cross join lateral (select coalesce(auto_release_configs[least(f.place, cardinality(auto_release_configs))],
+                                            case when r.rule = 'timeout' then '300' else '' end) as config) c
+        on conflict do nothing
+        returning fencing_token, expires_at
+    )
+    select array_agg(w.fencing_token order by w.fencing_token), array_agg(w.expires_at order by w.fencing_token)
+    into fencing_tokens, ends_at
+    from written w;
+    -- Another program may have come in between: one that does not take the locks.
+    if cardinality(places) > coalesce(cardinality(fencing_tokens), 0) then
+        select array_agg(f.place) into places from unnest(places, drawn_tokens) f (place, fencing_token)
+        where f.fencing_token = any (fencing_tokens);
+    end if;
+    captured_places := places;  -- in the order of their tokens
+    if cardinality(captured_places) = cardinality(places_left) then
+        places_left := null;
+    else
+        select array_agg(p.place order by p.place) into places_left from unnest(places_left) p (place)
+        where p.place <> all (coalesce(captured_places, '{}'));
+    end if;
+end
+$function$
+
+-- Does for one owner, mode and rule what capture_what_is_plain does for any. Decides nothing, and says no time, if one of the ids is not plain.
+CREATE OR REPLACE FUNCTION pgmutex.capture_what_is_usual(mutex_group text, mutex_mode text, mutex_ids text[], owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, rule text, config text, status_data text, OUT captured_places integer[], OUT fencing_tokens bigint[], OUT ends_at timestamp with time zone[], OUT decided_at timestamp with time zone, OUT places_left integer[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET lock_timeout TO '100ms'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_variable
+declare
+    locked_ids    text[];
+    locked_places integer[];
+    written_ids   text[];
+    all_are_plain boolean;
+    ends_alike    timestamptz;
+begin
+    -- A lock is taken once more for each who asks for the same mutex: the first of them is written, and the others, who have drawn a token
+    -- in vain, meet its row.
+    select array_agg(asked.id) filter (where asked.is_locked), array_agg(asked.place) filter (where asked.is_locked),
+           bool_and(asked.is_locked is not null)
+    into locked_ids, locked_places, all_are_plain
+    from (select u.id, u.place::integer as place,
+                 case when octet_length(u.id) <= 1600 and left(u.id, 1) <> '/'
+                      then pg_try_advisory_xact_lock(mutex_key(mutex_group, mutex_mode, u.id)) end as is_locked
+          from unnest(mutex_ids) with ordinality u (id, place)
+          offset 0) asked;
+    if all_are_plain is not true then
+        return;
+    end if;
+    decided_at := clock_timestamp();
+    ends_alike := rule_ends_at(rule, config, decided_at);
+    -- The token is drawn as draw_fencing_token draws it, without a call for each.
+    with written as (
+        insert into mutex_model as h (
+                          mutex_group, mutex_mode, mutex_id, permit, permits,
+                          owner_session, owner_host, owner_id, owner_login, owner_name,
+                          auto_release_rule, auto_release_config, captured_since, status_data, fencing_token, held_since,
+                          lock_parents, lock_children, sweep_at)
+        select mutex_group, mutex_mode, u.id, 0, null, owner_session, owner_host, owner_id, owner_login, owner_name,
+               rule, config, decided_at, status_data,
+               (coalesce((select t.generation from token_generation t where t.timeline = current_timeline()), ensure_generation()) << 40)
+                   + nextval('fencing_token_sequence'),
+               decided_at, false, false, ends_alike
+        from unnest(locked_ids) u (id)
+        where (select true from mutex_model h
+               where h.mutex_group = capture_what_is_usual.mutex_group and h.mutex_mode = capture_what_is_usual.mutex_mode and h.mutex_id = u.id
+               limit 1) is null
+          and (select true from mutex_waiter w
+               where w.mutex_group = capture_what_is_usual.mutex_group and w.mutex_mode = capture_what_is_usual.mutex_mode and w.mutex_id = u.id
+               limit 1) is null
+        on conflict do nothing
+        returning h.mutex_id, h.fencing_token, h.expires_at
+    )
+    select array_agg(w.mutex_id order by w.fencing_token), array_agg(w.fencing_token order by w.fencing_token),
+           array_agg(w.expires_at order by w.fencing_token)
+    into written_ids, fencing_tokens, ends_at
+    from written w;
+    if cardinality(written_ids) = cardinality(locked_ids) then
+        captured_places := locked_places;  -- in the order of their tokens
+    else
+        select array_agg(locked_places[array_position(locked_ids, w.id)] order by w.nth) into captured_places
+        from unnest(written_ids) with ordinality w (id, nth);
+        if array_position(captured_places, null) is not null then
+            raise exception using errcode = 'PM004',
+                message = 'a trigger on mutex_model has given a hold another mutex_id: whose it is cannot be told';
+        end if;
+        select array_agg(p.place order by p.place) into places_left from unnest(locked_places) p (place)
+        where p.place <> all (coalesce(captured_places, '{}'));
+    end if;
 end
 $function$
 
@@ -1783,6 +2188,26 @@ begin
 end
 $function$
 
+-- The start of every decision about many requests: refuses a transaction whose snapshot may be stale (PM001), a standby (PM002) and arrays that do not go together (PM003).
+CREATE OR REPLACE FUNCTION pgmutex.check_together(wanted integer, given text[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
+        perform refuse_transaction();
+    end if;
+    -- The bounds tell arrays of two dimensions, and such as do not begin at 1, from those whose elements can be told by their places.
+    if wanted is null or wanted > 0 and not given <@ array[format('[1:%s]', wanted), '[1:1]'] then
+        perform refuse_input('an array says something of each request or, with one element, of all; '
+                             'it cannot be null or of another length, begin elsewhere than at 1, or have another dimension');
+    elsif wanted > 1000 then
+        -- Each takes an entry of the server's lock table until the commit.
+        perform refuse_input('at most 1000 requests go into one call');
+    end if;
+end
+$function$
+
 -- If waiting for this mutex could never end, because its holders wait, directly or not, for the one who asks: the circle, in words. A circle of more than 64 is not found.
 CREATE OR REPLACE FUNCTION pgmutex.circle_of_waiting(mutex_group text, mutex_mode text, mutex_id text, access text, permits integer, before_ticket bigint, lock_parents boolean, lock_children boolean, waiter_session text, owner_session text, own_ticket bigint, while_holding bigint[], passed bigint[], INOUT cleared bigint[], OUT circle text)
  RETURNS record
@@ -1857,7 +2282,7 @@ begin
                case when not bool_or(l.behind is null) then max(l.behind) end, bool_or(l.access = 'exclusive'), min(l.permits)
         from line l
         group by l.mutex_group, l.mutex_mode, l.mutex_id
-        order by bool_or(l.behind is null) desc
+        order by bool_or(l.behind is null) desc, 1, 2, 3
     loop
         stuck := 0;
         found_in_line := null;
@@ -1903,6 +2328,7 @@ begin
                     from mutex_waiter w
                     where w.while_holding is not null and w.while_holding @> array[token] and w.owner_session <> holder
                       and not waiter_is_gone(w.listener, w.seen_at)
+                    order by 6, 1, 2, 3  -- of several circles always the same is named
                 loop
                     select c.cleared, c.circle into cleared, rest
                     from circle_of_waiting(waits_group, waits_mode, waits_id, waits_access, waits_permits, waits_ticket,
@@ -2366,7 +2792,7 @@ begin
                 when count(*) > 0 then 'Make sure that it neither changes nor refuses rows of these tables, and is quick: it runs while others wait.' end
     from (select format('%I on %s', o.name, o.relation) as name, true as is_ours
           from (values ('pool_session_is_written', 'pool_session'), ('session_comes_back', 'pool_session'),
-                       ('lease_has_ended', 'mutex_model'), ('lease_has_changed', 'mutex_model')) o (name, relation)
+                       ('lease_has_ended', 'mutex_model'), ('lease_has_changed', 'mutex_model'), ('hold_ends_earlier', 'mutex_model')) o (name, relation)
           where not exists (select from pg_trigger g where g.tgrelid = to_regclass(o.relation) and g.tgname = o.name and g.tgenabled in ('O', 'A'))
           union all
           select format('%I on %s', g.tgname, c.relname), false
@@ -2380,6 +2806,7 @@ begin
            string_agg(i.cure, ' ' order by not i.is_missing, i.name)
     from (select o.name, ' is missing' as what, true as is_missing, 'Make ' || o.name || ' again as the migrations do.' as cure
           from unnest('{token_generation_pkey,mutex_model_pkey,mutex_model_owner_session,mutex_model_lock_parents,
+                        mutex_model_sweep_at,mutex_model_connection,
                         mutex_listener_pkey,mutex_waiter_pkey,mutex_waiter_owner_session,mutex_waiter_listener,mutex_waiter_while_holding,
                         pool_session_pkey,pool_session_ready,pool_session_due,pool_session_leased,pool_session_request}'::text[]) o (name)
           where not exists (select from pg_class c where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relname = o.name and c.relkind = 'i')
@@ -2541,6 +2968,8 @@ CREATE OR REPLACE FUNCTION pgmutex.ensure_generation()
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     seen_timeline integer;
@@ -2573,6 +3002,8 @@ CREATE OR REPLACE FUNCTION pgmutex.evict(mutex_group text, mutex_mode text, mute
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     perform check_call(evict.mutex_group, evict.mutex_mode, evict.mutex_id, 'evict');
@@ -2622,6 +3053,8 @@ CREATE OR REPLACE FUNCTION pgmutex.fence(mutex_group text, mutex_mode text, mute
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -2698,6 +3131,8 @@ CREATE OR REPLACE FUNCTION pgmutex.force_release(mutex_group text, mutex_mode te
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     answer hold_outcome;
@@ -2841,6 +3276,22 @@ begin
 end
 $function$
 
+-- Trigger: has a sweep look at a hold in time that now ends earlier than before.
+CREATE OR REPLACE FUNCTION pgmutex.hold_ends_earlier()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+begin
+    update mutex_model h set sweep_at = new.expires_at
+    where h.mutex_group = new.mutex_group and h.mutex_mode = new.mutex_mode and h.mutex_id = new.mutex_id and h.permit = new.permit;
+    return null;
+end
+$function$
+
 -- The first hold above a path that locks its children, or below it that locks its parents.
 CREATE OR REPLACE FUNCTION pgmutex.hold_in_the_way(mutex_group text, mutex_mode text, mutex_id text, owner_session text, access text, evict boolean, OUT blocker_id text, OUT blocker_permit integer, OUT blocker_ends_at timestamp with time zone, OUT blocker_rule text, OUT freed text, OUT evicted_owner_session text, OUT evicted_owner_name text, OUT evicted_fencing_token bigint)
  RETURNS record
@@ -2918,15 +3369,48 @@ $function$
 -- Whether the rule of a hold has ended it.
 CREATE OR REPLACE FUNCTION pgmutex.hold_is_over(rule text, config text, expires_at timestamp with time zone, at_time timestamp with time zone)
  RETURNS boolean
+ LANGUAGE sql
+AS $function$ select coalesce(expires_at < at_time, false) or coalesce(rule = 'connection' and session_is_gone(config), false) $function$
+
+-- Whether a row of mutex_model is within its limits: raises check_violation with the name of the limit that is broken.
+CREATE OR REPLACE FUNCTION pgmutex.hold_is_within_limits(mutex_group text, mutex_mode text, mutex_id text, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, auto_release_rule text, auto_release_config text, status_data text, permit integer, permits integer, lock_parents boolean, lock_children boolean)
+ RETURNS boolean
  LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
 AS $function$
+declare
+    limit_broken text;
 begin
-    if expires_at < at_time then
+    -- All texts together within the smallest of the limits: each is. (What is null makes this null, and is looked at below.)
+    if octet_length(mutex_group || mutex_mode || mutex_id || owner_session || owner_host || owner_id || owner_login || owner_name
+                    || auto_release_rule || auto_release_config || coalesce(status_data, '')) <= 400
+       and mutex_group || mutex_mode || mutex_id <> '' and permit = 0 and permits is null and not lock_parents and not lock_children then
         return true;
-    elsif rule = 'connection' then
-        return session_is_gone(config);
     end if;
-    return false;
+    limit_broken := case
+        when mutex_group = '' and mutex_mode = '' and mutex_id = '' then 'mutex_is_named'
+        -- Together the key columns stay below the 2,704 bytes that an index entry can hold.
+        when octet_length(mutex_group) > 400 then 'mutex_group_at_most_400_bytes'
+        when octet_length(mutex_mode) > 400 then 'mutex_mode_at_most_400_bytes'
+        when octet_length(mutex_id) > 1600 then 'mutex_id_at_most_1600_bytes'
+        when octet_length(owner_session) > 400 then 'owner_session_at_most_400_bytes'
+        when octet_length(owner_host) > 1600 then 'owner_host_at_most_1600_bytes'
+        when octet_length(owner_id) > 400 then 'owner_id_at_most_400_bytes'
+        when octet_length(owner_login) > 400 then 'owner_login_at_most_400_bytes'
+        when octet_length(owner_name) > 400 then 'owner_name_at_most_400_bytes'
+        when octet_length(auto_release_rule) > 400 then 'auto_release_rule_at_most_400_bytes'
+        when octet_length(auto_release_config) > 1600 then 'auto_release_config_at_most_1600_bytes'
+        when octet_length(status_data) > 65536 then 'status_data_at_most_65536_bytes'
+        when permit < 0 then 'permit_is_0_or_a_number'
+        when permits is not null and permit not between 1 and permits then 'permit_is_one_of_the_permits'
+        when (lock_parents or lock_children) and not (left(mutex_id, 1) = '/' and right(mutex_id, 1) = '/')
+            then 'lock_parents_and_lock_children_go_with_a_path'
+    end;
+    if limit_broken is not null then
+        raise exception using errcode = 'check_violation', table = 'mutex_model', constraint = limit_broken,
+            message = format('new row for relation "mutex_model" violates check constraint "%s"', limit_broken);
+    end if;
+    return true;
 end
 $function$
 
@@ -2937,6 +3421,8 @@ CREATE OR REPLACE FUNCTION pgmutex.holder_in_the_way(mutex_group text, mutex_mod
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -3003,8 +3489,9 @@ begin
     end if;
 
     select w.ticket into own_ticket from mutex_waiter w
-    where w.mutex_group = holder_in_the_way.mutex_group and w.mutex_mode = holder_in_the_way.mutex_mode
-      and w.mutex_id = holder_in_the_way.mutex_id and w.owner_session = holder_in_the_way.owner_session;
+    where w.owner_session = holder_in_the_way.owner_session
+      and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id) = mutex_key(holder_in_the_way.mutex_group, holder_in_the_way.mutex_mode, holder_in_the_way.mutex_id)
+      and (w.mutex_group = holder_in_the_way.mutex_group and w.mutex_mode = holder_in_the_way.mutex_mode and w.mutex_id = holder_in_the_way.mutex_id) is true;
     select w.ticket into ahead from mutex_waiter w
     where w.mutex_group = holder_in_the_way.mutex_group and w.mutex_mode = holder_in_the_way.mutex_mode
       and w.mutex_id = holder_in_the_way.mutex_id and (own_ticket is null or w.ticket < own_ticket)
@@ -3241,6 +3728,30 @@ CREATE OR REPLACE FUNCTION pgmutex.is_path(mutex_id text)
  IMMUTABLE PARALLEL SAFE
 AS $function$ select left(mutex_id, 1) = '/' and right(mutex_id, 1) = '/' $function$
 
+-- True if check_call would find nothing, for short names of what is no path; else false or null, which says nothing.
+CREATE OR REPLACE FUNCTION pgmutex.is_plain_call(mutex_group text, mutex_mode text, mutex_id text, owner_session text)
+ RETURNS boolean
+ LANGUAGE sql
+AS $function$
+    select octet_length(mutex_group || mutex_mode || mutex_id || owner_session) <= 400
+           and mutex_group || mutex_mode || mutex_id <> '' and owner_session <> '' and left(mutex_id, 1) <> '/'
+           and current_setting('transaction_isolation') in ('read committed', 'read uncommitted') and not pg_is_in_recovery()
+$function$
+
+-- True if check_rule would find nothing, for the simplest rules; else false or null, which says nothing.
+CREATE OR REPLACE FUNCTION pgmutex.is_plain_rule(rule text, config text)
+ RETURNS boolean
+ LANGUAGE sql
+AS $function$
+    select case rule
+               when 'timeout' then ltrim(config, '0123456789') = '' and octet_length(config) between 1 and 9 and ltrim(config, '0') <> ''
+               when 'connection' then ltrim(config, '0123456789') = '' and octet_length(config) between 1 and 18 and ltrim(config, '0') <> ''
+                                      and not session_is_gone(config)
+               when 'never' then config = ''
+               when '' then config = ''
+           end
+$function$
+
 -- Puts an owner into the line of a mutex, or leaves it where it is, and gives its ticket. Whether it may wait at all is for refuse_deadlock to say.
 CREATE OR REPLACE FUNCTION pgmutex.join_line(mutex_group text, mutex_mode text, mutex_id text, ticket bigint, access text, permits integer, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, while_holding bigint[], listener bigint, lock_parents boolean, lock_children boolean)
  RETURNS bigint
@@ -3251,8 +3762,9 @@ declare
     own_ticket bigint;
 begin
     select w.ticket into own_ticket from mutex_waiter w
-    where w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id
-      and w.owner_session = join_line.owner_session;
+    where w.owner_session = join_line.owner_session
+      and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id) = mutex_key(join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id)
+      and (w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id) is true;
     own_ticket := coalesce(join_line.ticket, own_ticket);
     if join_line.listener is not null then
         -- A process asks only while it waits for something: until now it may have been silent for long.
@@ -3262,8 +3774,9 @@ begin
     set ticket = own_ticket, access = join_line.access, permits = join_line.permits, while_holding = nullif(join_line.while_holding, '{}'),
         listener = join_line.listener, seen_at = clock_timestamp(),
         lock_parents = join_line.lock_parents, lock_children = join_line.lock_children
-    where w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id
-      and w.owner_session = join_line.owner_session;
+    where w.owner_session = join_line.owner_session
+      and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id) = mutex_key(join_line.mutex_group, join_line.mutex_mode, join_line.mutex_id)
+      and (w.mutex_group = join_line.mutex_group and w.mutex_mode = join_line.mutex_mode and w.mutex_id = join_line.mutex_id) is true;
     if not found then
         own_ticket := coalesce(own_ticket, nextval('mutex_ticket_sequence'));
         insert into mutex_waiter (mutex_group, mutex_mode, mutex_id, ticket, access, permits,
@@ -3286,6 +3799,10 @@ CREATE OR REPLACE FUNCTION pgmutex.keep(mutex_groups text[], mutex_modes text[],
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -3401,6 +3918,8 @@ CREATE OR REPLACE FUNCTION pgmutex.lease_has_changed()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     if old.mutex_id ~ '^-?[0-9]{1,18}$' then
@@ -3420,6 +3939,8 @@ CREATE OR REPLACE FUNCTION pgmutex.lease_has_ended()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     if old.mutex_id ~ '^-?[0-9]{1,18}$' then
@@ -3437,6 +3958,8 @@ CREATE OR REPLACE FUNCTION pgmutex.leave_line(mutex_group text, mutex_mode text,
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -3446,8 +3969,9 @@ begin
     perform lock_mutex(leave_line.mutex_group, leave_line.mutex_mode,
                        case when leave_line.mutex_group = 'pgmutex.pool' then '' else leave_line.mutex_id end);  -- one for all lines of a pool
     delete from mutex_waiter w
-    where w.mutex_group = leave_line.mutex_group and w.mutex_mode = leave_line.mutex_mode and w.mutex_id = leave_line.mutex_id
-      and w.owner_session = leave_line.owner_session;
+    where w.owner_session = leave_line.owner_session
+      and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id) = mutex_key(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id)
+      and (w.mutex_group = leave_line.mutex_group and w.mutex_mode = leave_line.mutex_mode and w.mutex_id = leave_line.mutex_id) is true;
     left_it := found;
     if left_it then
         perform wake_lines(leave_line.mutex_group, leave_line.mutex_mode, leave_line.mutex_id);
@@ -3636,6 +4160,7 @@ CREATE OR REPLACE FUNCTION pgmutex.lock_next_session(collection text, condition 
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -3731,6 +4256,71 @@ begin
 end
 $function$
 
+-- Takes the locks that can be had at once, locks the rows of the holds that their owners have and nobody waits for, and says what else may be decided about behind the locks.
+CREATE OR REPLACE FUNCTION pgmutex.lock_what_is_plain(wanted integer, mutex_groups text[], mutex_modes text[], mutex_ids text[], owner_sessions text[], fencing_tokens bigint[], OUT locked_places integer[], OUT locked_rows tid[], OUT all_end boolean, OUT decided_at timestamp with time zone, OUT places_left integer[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+    places       integer[];
+    later_places integer[];
+    names        bigint;
+begin
+    select array_agg(asked.place) filter (where asked.is_locked), count(distinct asked.lock_key) filter (where asked.is_locked)
+    into places, names
+    from (select k.place, k.lock_key, case when k.lock_key is not null then pg_try_advisory_xact_lock(k.lock_key) end as is_locked
+          from (select p.place,
+                       case when can_be_plain(
+                               mutex_groups[least(p.place, cardinality(mutex_groups))], mutex_modes[least(p.place, cardinality(mutex_modes))],
+                               mutex_ids[p.place], owner_sessions[least(p.place, cardinality(owner_sessions))])
+                            then mutex_key(
+                               mutex_groups[least(p.place, cardinality(mutex_groups))], mutex_modes[least(p.place, cardinality(mutex_modes))],
+                               mutex_ids[p.place])
+                       end as lock_key
+                from generate_series(1, wanted) p (place)
+                offset 0) k
+          offset 0) asked;
+    places_left := places;
+    -- Of those who ask for the same one, the first is plain; the others come after it.
+    if names < cardinality(places) then
+        select t.first_places, t.later_places into places, later_places from try_lock_together(places, mutex_groups, mutex_modes, mutex_ids) t;
+        places_left := places || later_places;
+    end if;
+
+    decided_at := clock_timestamp();
+    select array_agg(p.place), array_agg(h.ctid), bool_and(h.ends) into locked_places, locked_rows, all_end
+    from unnest(places) p (place)
+    cross join lateral (
+        select h.ctid, isfinite(h.expires_at) is true or h.auto_release_rule = 'connection' as ends from mutex_model h
+        where h.mutex_group = mutex_groups[least(p.place, cardinality(mutex_groups))]
+          and h.mutex_mode = mutex_modes[least(p.place, cardinality(mutex_modes))] and h.mutex_id = mutex_ids[p.place]
+          -- Said so that the index of owners is of no use: one owner may hold many.
+          and (h.owner_session = owner_sessions[least(p.place, cardinality(owner_sessions))]) is true
+          and (fencing_tokens[least(p.place, cardinality(fencing_tokens))] is null
+               or h.fencing_token = fencing_tokens[least(p.place, cardinality(fencing_tokens))])
+          and (h.expires_at is null or h.expires_at >= decided_at)
+          and (h.auto_release_rule <> 'connection' or not session_is_gone(h.auto_release_config))
+        order by h.permit
+        limit 1
+        for update skip locked) h
+    where (select true from mutex_waiter w
+           where w.mutex_group = mutex_groups[least(p.place, cardinality(mutex_groups))]
+             and w.mutex_mode = mutex_modes[least(p.place, cardinality(mutex_modes))] and w.mutex_id = mutex_ids[p.place]
+           limit 1) is null;
+    if cardinality(locked_places) = cardinality(places_left) then
+        places_left := null;
+    else
+        select array_agg(p.place order by p.place) into places_left from unnest(places_left) p (place)
+        where p.place <> all (coalesce(locked_places, '{}'));
+    end if;
+end
+$function$
+
 -- How many advisory locks a decision about a mutex takes: of a path one for each level, and one for the root.
 CREATE OR REPLACE FUNCTION pgmutex.locks_of(mutex_id text)
  RETURNS integer
@@ -3786,6 +4376,10 @@ CREATE OR REPLACE FUNCTION pgmutex.look_at_lines(listener bigint, has_session bo
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '1s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -3882,6 +4476,8 @@ CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_delete()
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -3930,6 +4526,8 @@ CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_insert()
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -4005,6 +4603,8 @@ CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_update()
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -4054,6 +4654,8 @@ CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_write_begins()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     perform set_config('pgmutex.m3_writes', 'on', true), set_config('pgmutex.m3_has_written', '', true);
@@ -4068,6 +4670,8 @@ CREATE OR REPLACE FUNCTION pgmutex.m3_mutex_write_ends()
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     seen        jsonb := nullif(current_setting('pgmutex.m3_read', true), '')::jsonb;
@@ -4157,6 +4761,8 @@ CREATE OR REPLACE FUNCTION pgmutex.next_fencing_token()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     return draw_fencing_token();
@@ -4208,6 +4814,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_activate(collection text, id bigint)
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$ begin return activate_session(pool_activate.collection, pool_activate.id, true); end $function$
 
 -- Adds a session to a pool, ready to be used. Outcome added.
@@ -4217,6 +4825,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_add(collection text, payload jsonb)
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -4238,6 +4848,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_block(collection text, id bigint, period
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     return session_answer(
@@ -4253,6 +4865,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_checkout(collection text, owner_session 
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -4313,8 +4927,9 @@ begin
         -- Behind this lock a session that comes back is seen, or finds who waits for it.
         perform pg_advisory_xact_lock(mutex_key('pgmutex.pool', pool_checkout.collection, ''));
         select w.ticket into own_ticket from mutex_waiter w
-        where w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_checkout.collection and w.mutex_id = line
-          and w.owner_session = pool_checkout.owner_session;
+        where w.owner_session = pool_checkout.owner_session
+          and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id) = mutex_key('pgmutex.pool', pool_checkout.collection, line)
+          and (w.mutex_group = 'pgmutex.pool' and w.mutex_mode = pool_checkout.collection and w.mutex_id = line) is true;
         ahead := first_in_line('pgmutex.pool', pool_checkout.collection, line, own_ticket);
         if ahead is null then
             taken := take_session(pool_checkout.collection, condition);
@@ -4465,6 +5080,7 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_could_give(collection text)
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -4548,6 +5164,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_delete(collection text, id bigint)
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -4570,6 +5188,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_delete_one(collection text, filter jsonb
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     return pool_delete(pool_delete_one.collection, coalesce(session_that_fits(pool_delete_one.collection, pool_delete_one.filter), 0));
@@ -4625,6 +5245,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_find_one_and_update(collection text, fil
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     return change_session(pool_find_one_and_update.collection,
@@ -4640,6 +5262,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_get(collection text, id bigint)
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 begin
@@ -4657,6 +5281,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_get_session(collection text, count_use b
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -4705,6 +5331,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_inactive(collection text, id bigint)
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$ begin return activate_session(pool_inactive.collection, pool_inactive.id, false); end $function$
 
 -- The line, among those of a pool, in which those wait who want what this filter lets through.
@@ -4740,6 +5368,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_lock(collection text, id bigint, period 
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     return session_answer(
@@ -4754,6 +5384,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_session_is_written()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     new.is_ready := new.active and new.next_use <= clock_timestamp() and new.fencing_token is null;
@@ -4787,6 +5419,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_success(collection text, id bigint, coun
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 begin
@@ -4810,6 +5444,8 @@ CREATE OR REPLACE FUNCTION pgmutex.pool_update(collection text, id bigint, paylo
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     perform check_pool(pool_update.collection);
@@ -4847,23 +5483,28 @@ CREATE OR REPLACE FUNCTION pgmutex.refresh(mutex_group text, mutex_mode text, mu
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
     observed_at timestamptz;
     answer      hold_outcome;
 begin
-    perform check_call(refresh.mutex_group, refresh.mutex_mode, refresh.mutex_id, refresh.owner_session);
-    perform check_text('status_data', refresh.status_data, 65536);
+    if (is_plain_call(refresh.mutex_group, refresh.mutex_mode, refresh.mutex_id, refresh.owner_session)
+        and coalesce(octet_length(refresh.status_data) <= 65536, true)) is not true then
+        perform check_call(refresh.mutex_group, refresh.mutex_mode, refresh.mutex_id, refresh.owner_session);
+        perform check_text('status_data', refresh.status_data, 65536);
+    end if;
 
     update hold h
     set captured_since = clock_timestamp(),
         status_data = coalesce(nullif(refresh.status_data, ''), h.status_data)
     where h.mutex_group = refresh.mutex_group and h.mutex_mode = refresh.mutex_mode and h.mutex_id = refresh.mutex_id
-      and h.owner_session = refresh.owner_session
+      and (h.owner_session = refresh.owner_session) is true
       and (refresh.fencing_token is null or h.fencing_token = refresh.fencing_token)
       and not hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, clock_timestamp())
-    returning 'refreshed', h.*, h.captured_since, null, null, null, null
+    returning 'refreshed', h.*, h.captured_since, null::text, null::text, null::bigint, null::bigint
     into answer;
     if found then
         if current_setting('synchronous_commit') not in ('on', 'remote_apply') then
@@ -4887,6 +5528,52 @@ begin
         answer.observed_at := observed_at;
     end if;
     return answer;
+end
+$function$
+
+-- Makes the times of many callers' holds start again, each for itself, as refresh would in their order. One row for each request that was decided about: its place, from 1, and what refresh answers. A request without a row was left alone, because it might have had to wait for another transaction, or be refused: call refresh for it.
+CREATE OR REPLACE FUNCTION pgmutex.refresh_together(mutex_groups text[], mutex_modes text[], mutex_ids text[], owner_sessions text[], fencing_tokens bigint[], status_datas text[])
+ RETURNS TABLE(place integer, outcome text, mutex_group text, mutex_mode text, mutex_id text, permit integer, permits integer, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, auto_release_rule text, auto_release_config text, captured_since timestamp with time zone, status_data text, fencing_token bigint, held_since timestamp with time zone, expires_at timestamp with time zone, lock_parents boolean, lock_children boolean, observed_at timestamp with time zone, evicted_owner_session text, evicted_owner_name text, evicted_fencing_token bigint, ticket bigint)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '1s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+    wanted  integer := cardinality(refresh_together.mutex_ids);
+    request record;
+    answer  hold_outcome;
+begin
+    perform check_together(wanted, array[array_dims(mutex_groups), array_dims(mutex_modes), array_dims(mutex_ids), array_dims(owner_sessions),
+                                         array_dims(refresh_together.fencing_tokens), array_dims(status_datas)]);
+    for request in
+        select p.place, mutex_groups[least(p.place, cardinality(mutex_groups))] as mutex_group,
+               mutex_modes[least(p.place, cardinality(mutex_modes))] as mutex_mode, mutex_ids[p.place] as mutex_id,
+               owner_sessions[least(p.place, cardinality(owner_sessions))] as owner_session,
+               refresh_together.fencing_tokens[least(p.place, cardinality(refresh_together.fencing_tokens))] as fencing_token,
+               status_datas[least(p.place, cardinality(status_datas))] as status_data
+        from generate_series(1, wanted) p (place)
+        order by 1
+    loop
+        continue when not coalesce(can_be_plain(request.mutex_group, request.mutex_mode, request.mutex_id, request.owner_session), false)
+                      or octet_length(request.status_data) > 65536;
+        -- refresh waits for whoever has the row.
+        continue when (select count(*) from hold h
+                       where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
+                         and (h.owner_session = request.owner_session) is true
+                         and (request.fencing_token is null or h.fencing_token = request.fencing_token))
+                      > (select count(*) from (select from hold h
+                         where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
+                           and (h.owner_session = request.owner_session) is true
+                           and (request.fencing_token is null or h.fencing_token = request.fencing_token)
+                         for no key update skip locked) mine);
+        answer := refresh(request.mutex_group, request.mutex_mode, request.mutex_id, request.owner_session, request.fencing_token,
+                          request.status_data);
+        return query select request.place, answer.*;
+    end loop;
 end
 $function$
 
@@ -4932,7 +5619,7 @@ CREATE OR REPLACE FUNCTION pgmutex.refuse_input(problem text)
 AS $function$
 begin
     raise exception using errcode = 'PM003', message = problem,
-        hint = 'Nothing was changed. The limits are in the comments of table mutex_model and its check constraints.';
+        hint = 'Nothing was changed. The limits are in function hold_is_within_limits, and what the columns mean in the comments of table mutex_model.';
 end
 $function$
 
@@ -4960,58 +5647,104 @@ CREATE OR REPLACE FUNCTION pgmutex.release(mutex_group text, mutex_mode text, mu
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
     decided_at timestamptz;
     answer     hold_outcome;
+    lock_key   bigint;
+    has_line   boolean;  -- whether somebody may wait
+    set_to     text;
 begin
-    perform check_call(release.mutex_group, release.mutex_mode, release.mutex_id, release.owner_session);
-
-    perform lock_mutex(release.mutex_group, release.mutex_mode, release.mutex_id);
-
-    for attempt in 1..2 loop
-        decided_at := clock_timestamp();
-        select case when hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, decided_at) then 'not_held' else 'released' end,
-               h.*, decided_at, null, null, null, null
-        into answer from hold h
-        where h.mutex_group = release.mutex_group and h.mutex_mode = release.mutex_mode and h.mutex_id = release.mutex_id
-          and h.owner_session = release.owner_session
-          and (release.fencing_token is null or h.fencing_token = release.fencing_token)
-        order by h.permit
-        limit 1
-        for update skip locked;
-        exit when found or attempt = 2;
-        -- Nothing, or a locked row. A refresh on its way is waited out here: this lock conflicts with its lock, but not with
-        -- the lock of a fence, which a transaction may keep for long. What is still locked afterwards is fenced.
-        perform 1 from hold h
-        where h.mutex_group = release.mutex_group and h.mutex_mode = release.mutex_mode and h.mutex_id = release.mutex_id
-          and h.owner_session = release.owner_session
-          and (release.fencing_token is null or h.fencing_token = release.fencing_token)
-        for no key update;
-        exit when not found;
-    end loop;
-
-    if answer.outcome is not null then
-        delete from hold h
-        where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
-          and h.permit = answer.permit;
+    if is_plain_call(release.mutex_group, release.mutex_mode, release.mutex_id, release.owner_session) is not true then
+        perform check_call(release.mutex_group, release.mutex_mode, release.mutex_id, release.owner_session);
     end if;
-    if is_path(release.mutex_id)
-       or exists (select from mutex_waiter w
-                  where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id) then
+
+    if not is_path(release.mutex_id) then
+        lock_key := mutex_key(release.mutex_group, release.mutex_mode, release.mutex_id);
+        if not pg_try_advisory_xact_lock(lock_key) then
+            perform pg_advisory_xact_lock(lock_key);
+        end if;
+        -- The common case in one statement: an own hold, which nobody else has locked; there may be a line. The row is locked first
+        -- although that is a record more in the log: a delete would wait for a fence, behind the mutex's lock, and whether the row is
+        -- locked can be asked only by locking it.
+        decided_at := clock_timestamp();
+        delete from hold h
+        where h.mutex_group = release.mutex_group and h.mutex_mode = release.mutex_mode and h.mutex_id = release.mutex_id
+          and h.permit = (select own.permit from hold own
+                          where own.mutex_group = release.mutex_group and own.mutex_mode = release.mutex_mode and own.mutex_id = release.mutex_id
+                            and (own.owner_session = release.owner_session) is true
+                            and (release.fencing_token is null or own.fencing_token = release.fencing_token)
+                          order by own.permit
+                          limit 1
+                          for update of own skip locked)
+        returning case when hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, decided_at) then 'not_held' else 'released' end,
+                  h.*, decided_at, null::text, null::text, null::bigint,
+                  -- By way of the ticket: whether somebody waits.
+                  (select w.ticket from mutex_waiter w
+                   where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id
+                   limit 1)
+        into answer;
+        if found then
+            has_line := answer.ticket is not null;
+            answer.ticket := null;
+        end if;
+    else
+        perform lock_mutex(release.mutex_group, release.mutex_mode, release.mutex_id);
+    end if;
+
+    if answer.outcome is null then
+        for attempt in 1..2 loop
+            decided_at := clock_timestamp();
+            select case when hold_is_over(h.auto_release_rule, h.auto_release_config, h.expires_at, decided_at) then 'not_held' else 'released' end,
+                   h.*, decided_at, null, null, null, null
+            into answer from hold h
+            where h.mutex_group = release.mutex_group and h.mutex_mode = release.mutex_mode and h.mutex_id = release.mutex_id
+              and (h.owner_session = release.owner_session) is true
+              and (release.fencing_token is null or h.fencing_token = release.fencing_token)
+            order by h.permit
+            limit 1
+            for update skip locked;
+            exit when found or attempt = 2;
+            -- Nothing, or a locked row. A refresh on its way is waited out here: this lock conflicts with its lock, but not with
+            -- the lock of a fence, which a transaction may keep for long. What is still locked afterwards is fenced.
+            perform 1 from hold h
+            where h.mutex_group = release.mutex_group and h.mutex_mode = release.mutex_mode and h.mutex_id = release.mutex_id
+              and (h.owner_session = release.owner_session) is true
+              and (release.fencing_token is null or h.fencing_token = release.fencing_token)
+            for no key update;
+            exit when not found;
+        end loop;
+        if answer.outcome is not null then
+            delete from hold h
+            where h.mutex_group = answer.mutex_group and h.mutex_mode = answer.mutex_mode and h.mutex_id = answer.mutex_id
+              and h.permit = answer.permit;
+            if not found then
+                answer.outcome := 'busy';  -- a trigger of another program has kept the row
+            end if;
+        end if;
+        has_line := is_path(release.mutex_id)
+                    or exists (select from mutex_waiter w
+                               where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id);
+    end if;
+
+    if has_line then
         if release.fencing_token is null then
             delete from mutex_waiter w
-            where w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id
-              and w.owner_session = release.owner_session;
+            where w.owner_session = release.owner_session
+              and mutex_key(w.mutex_group, w.mutex_mode, w.mutex_id) = mutex_key(release.mutex_group, release.mutex_mode, release.mutex_id)
+              and (w.mutex_group = release.mutex_group and w.mutex_mode = release.mutex_mode and w.mutex_id = release.mutex_id) is true;
         end if;
         perform wake_lines(release.mutex_group, release.mutex_mode, release.mutex_id);
     end if;
     if answer.outcome is not null then
         -- If a crash loses this, the hold only lasts until its rule ends it. Never for a hold that nothing else would end,
         -- and never unasked: in a larger transaction it would weaken the caller's own data.
-        if not release.durable and (isfinite(answer.expires_at) or answer.auto_release_rule = 'connection') and current_setting('synchronous_commit') <> 'off' then
-            perform set_config('synchronous_commit', 'off', true);
+        if not release.durable and answer.outcome <> 'busy' and (isfinite(answer.expires_at) or answer.auto_release_rule = 'connection')
+           and current_setting('synchronous_commit') <> 'off' then
+            set_to := set_config('synchronous_commit', 'off', true);
         end if;
         return answer;
     end if;
@@ -5041,6 +5774,10 @@ CREATE OR REPLACE FUNCTION pgmutex.release_each(requests jsonb, defaults jsonb D
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -5068,6 +5805,32 @@ begin
 end
 $function$
 
+-- Removes the holds in these rows, which are locked by this transaction.
+CREATE OR REPLACE FUNCTION pgmutex.release_locked(places integer[], locked_rows tid[])
+ RETURNS TABLE(place integer, mutex_group text, mutex_mode text, mutex_id text, permit integer, permits integer, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, auto_release_rule text, auto_release_config text, captured_since timestamp with time zone, status_data text, fencing_token bigint, held_since timestamp with time zone, expires_at timestamp with time zone, lock_parents boolean, lock_children boolean)
+ LANGUAGE plpgsql
+ SET lock_timeout TO '100ms'
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_indexscan TO 'off'
+ SET enable_indexonlyscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+begin
+    return query
+    delete from mutex_model h using unnest(places, locked_rows) l (place, locked_row)
+    where h.ctid = l.locked_row
+    returning l.place, h.mutex_group, h.mutex_mode, h.mutex_id, h.permit, h.permits,
+              h.owner_session, h.owner_host, h.owner_id, h.owner_login, h.owner_name,
+              h.auto_release_rule, h.auto_release_config, h.captured_since, h.status_data,
+              h.fencing_token, h.held_since, h.expires_at, h.lock_parents, h.lock_children;
+end
+$function$
+
 -- Releases everything that an owner holds, and gives up every place it has in a line: up to batch mutexes (at most 1000). One row for each hold, with outcome released, or busy if a fenced write keeps it. Call it again until it gives no released row.
 CREATE OR REPLACE FUNCTION pgmutex.release_owner(owner_session text, batch integer DEFAULT 1000)
  RETURNS SETOF pgmutex.hold_outcome
@@ -5075,6 +5838,10 @@ CREATE OR REPLACE FUNCTION pgmutex.release_owner(owner_session text, batch integ
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -5101,6 +5868,67 @@ begin
     where k.locks <= 4000;
     return query select r.* from release_each(coalesce(requests, '[]')) r
                  where r.outcome <> 'not_held' and r.owner_session = release_owner.owner_session;
+end
+$function$
+
+-- Gives mutexes back for many callers, each for itself, as release would in their order. One row for each request that was decided about: its place, from 1, and what release answers. A request without a row was left alone, because it might have had to wait for another transaction, or be refused: call release for it.
+CREATE OR REPLACE FUNCTION pgmutex.release_together(mutex_groups text[], mutex_modes text[], mutex_ids text[], owner_sessions text[], fencing_tokens bigint[], durable boolean DEFAULT true)
+ RETURNS TABLE(place integer, outcome text, mutex_group text, mutex_mode text, mutex_id text, permit integer, permits integer, owner_session text, owner_host text, owner_id text, owner_login text, owner_name text, auto_release_rule text, auto_release_config text, captured_since timestamp with time zone, status_data text, fencing_token bigint, held_since timestamp with time zone, expires_at timestamp with time zone, lock_parents boolean, lock_children boolean, observed_at timestamp with time zone, evicted_owner_session text, evicted_owner_name text, evicted_fencing_token bigint, ticket bigint)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pgmutex', 'pg_temp'
+ SET lock_timeout TO '1s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+#variable_conflict use_column
+declare
+    wanted        integer := cardinality(release_together.mutex_ids);
+    plain         record;
+    all_end       boolean;
+    request       record;
+    answer        hold_outcome;
+begin
+    perform check_together(wanted, array[array_dims(mutex_groups), array_dims(mutex_modes), array_dims(mutex_ids), array_dims(owner_sessions),
+                                         array_dims(release_together.fencing_tokens)]);
+    plain := lock_what_is_plain(wanted, mutex_groups, mutex_modes, mutex_ids, owner_sessions, release_together.fencing_tokens);
+    all_end := coalesce(plain.all_end, true);
+    if plain.locked_places is not null then
+        return query
+        select r.place, 'released', r.mutex_group, r.mutex_mode, r.mutex_id, r.permit, r.permits,
+               r.owner_session, r.owner_host, r.owner_id, r.owner_login, r.owner_name,
+               r.auto_release_rule, r.auto_release_config, r.captured_since, r.status_data, r.fencing_token,
+               r.held_since, r.expires_at, r.lock_parents, r.lock_children, plain.decided_at,
+               null::text, null::text, null::bigint, null::bigint
+        from release_locked(plain.locked_places, plain.locked_rows) r;
+    end if;
+    if plain.places_left is not null then
+        for request in
+            select p.place, mutex_groups[least(p.place, cardinality(mutex_groups))] as mutex_group,
+                   mutex_modes[least(p.place, cardinality(mutex_modes))] as mutex_mode, mutex_ids[p.place] as mutex_id,
+                   owner_sessions[least(p.place, cardinality(owner_sessions))] as owner_session,
+                   release_together.fencing_tokens[least(p.place, cardinality(release_together.fencing_tokens))] as fencing_token
+            from unnest(plain.places_left) p (place)
+        loop
+            -- release waits for a row that is being refreshed.
+            continue when (select count(*) from hold h
+                           where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
+                             and (h.owner_session = request.owner_session) is true
+                             and (request.fencing_token is null or h.fencing_token = request.fencing_token))
+                          > (select count(*) from (select from hold h
+                             where h.mutex_group = request.mutex_group and h.mutex_mode = request.mutex_mode and h.mutex_id = request.mutex_id
+                               and (h.owner_session = request.owner_session) is true
+                               and (request.fencing_token is null or h.fencing_token = request.fencing_token)
+                             for update skip locked) mine);
+            answer := release(request.mutex_group, request.mutex_mode, request.mutex_id, request.owner_session, request.fencing_token, true);
+            all_end := all_end and (answer.outcome <> 'released' or answer.auto_release_rule = 'connection' or isfinite(answer.expires_at) is true);
+            return query select request.place, answer.*;
+        end loop;
+    end if;
+    -- As in release; not left to it, because among the holds may be one that nothing else would end.
+    if not release_together.durable and all_end and current_setting('synchronous_commit') <> 'off' then
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
 end
 $function$
 
@@ -5176,6 +6004,8 @@ CREATE OR REPLACE FUNCTION pgmutex.request(mutex_group text, mutex_mode text, mu
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -5323,6 +6153,11 @@ declare
     deadline timestamptz;
     trimmed text;
 begin
+    -- Nearly every row: decided at once, with nothing that costs more than it must (a regular expression does).
+    if rule = 'timeout' and ltrim(config, '0123456789') = '' and octet_length(config) between 1 and 9
+       and captured_since between '2000-01-01 00:00:00+00' and '9000-01-01 00:00:00+00' then
+        return captured_since + make_interval(secs => config::integer);
+    end if;
     if rule = 'deadline'
        and config ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$' then
         begin
@@ -5390,6 +6225,8 @@ CREATE OR REPLACE FUNCTION pgmutex.session_comes_back()
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
     perform pg_advisory_xact_lock_shared(mutex_key('pgmutex.pool', new.collection, ''));
@@ -5476,20 +6313,31 @@ begin
 end
 $function$
 
--- Removes up to batch holds that are over (at most 1000) and says how many. Not needed for correctness: a hold that is over stops nobody. Call it now and then, until it answers 0, to keep the table small.
+-- Removes up to batch holds that are over (at most 1000) and says how many. Not needed for correctness: a hold that is over stops nobody. Call it now and then, until it answers 0, to keep the table small: 0 says that nothing more can be removed now. It reads what is over, and each other hold once each time it would have ended without a refresh; one that another program has written, once more.
 CREATE OR REPLACE FUNCTION pgmutex.sweep(batch integer DEFAULT 1000)
  RETURNS bigint
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
  SET lock_timeout TO '5s'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
+    -- A heartbeat that meets a hold which has been put later finds it locked until the end of the call.
+    most_put_later constant integer := 100000;
     started_at timestamptz := clock_timestamp();
-    candidate  hold;
+    candidate  record;
+    is_swept   boolean;
     swept      bigint := 0;
     locked     bigint := 0;
+    wasted     bigint := 0;  -- of these locks, for holds that stay
+    looked_at  bigint := 0;
+    put_later  bigint := 0;
+    later      tid[] := '{}';
+    session    text := '';
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or pg_is_in_recovery() then
         perform refuse_transaction();
@@ -5498,41 +6346,123 @@ begin
     if sweep.batch is null or sweep.batch not between 1 and 1000 then
         perform refuse_input('batch must be from 1 to 1000');
     end if;
+
+    -- In the order in which they are due: once. What has been refreshed meanwhile, or was not looked at before, is put where a later sweep
+    -- will look, so that no sweep reads it again before its time. On as long as none is over, and then ten for each that may be removed.
     for candidate in
-        select h.* from hold h
-        where h.expires_at < started_at
-           or case when h.auto_release_rule = 'connection' then session_is_gone(h.auto_release_config) else false end
+        select h.ctid as place, h.expires_at, h.mutex_group, h.mutex_mode, h.mutex_id, h.permit, h.fencing_token, h.captured_since
+        from mutex_model h
+        where h.sweep_at < started_at
+        order by h.sweep_at
     loop
-        exit when swept >= sweep.batch or locked >= 1000;
-        -- Never waits: whoever has the lock is deciding about this mutex and will evict the hold itself.
-        locked := locked + locks_of(candidate.mutex_id);
-        continue when not try_lock_mutex(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
-        perform 1 from hold h
-        where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
-          and h.permit = candidate.permit and h.fencing_token = candidate.fencing_token
-          and h.captured_since = candidate.captured_since  -- not refreshed since
-        for update skip locked;
-        continue when not found;
-        if candidate.mutex_group = 'pgmutex.pool' then
-            -- Nor for the row of its session, which comes back with the end of the lease.
-            perform 1 from pool_session p
-            where p.collection = candidate.mutex_mode and p.fencing_token = candidate.fencing_token
-              and p.id = case when candidate.mutex_id ~ '^-?[0-9]{1,18}$' then candidate.mutex_id::bigint end
-            for update skip locked;
-            continue when not found
-                and exists (select from pool_session p
-                            where p.collection = candidate.mutex_mode and p.fencing_token = candidate.fencing_token
-                              and p.id = case when candidate.mutex_id ~ '^-?[0-9]{1,18}$' then candidate.mutex_id::bigint end);
-        end if;
-        delete from hold h
-        where h.mutex_group = candidate.mutex_group and h.mutex_mode = candidate.mutex_mode and h.mutex_id = candidate.mutex_id
-          and h.permit = candidate.permit;
-        if found then
-            swept := swept + 1;
-            perform wake_lines(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id);
+        exit when swept >= sweep.batch or locked >= 1000 or swept > 0 and looked_at >= sweep.batch * 10;
+        looked_at := case when swept > 0 then looked_at + 1 else 1 end;
+        if candidate.expires_at < started_at then
+            -- Not many locks for those that stay, or there would be none left for those that could go.
+            is_swept := sweep_hold(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id, candidate.permit,
+                                   candidate.fencing_token, candidate.captured_since, wasted >= 100);
+            swept := swept + coalesce(is_swept, false)::integer;
+            locked := locked + case when is_swept is not null then locks_of(candidate.mutex_id) else 0 end;
+            wasted := wasted + case when not is_swept then locks_of(candidate.mutex_id) else 0 end;
+        elsif put_later < most_put_later then
+            put_later := put_later + 1;
+            later := later || candidate.place;
+            if cardinality(later) = 1000 then
+                perform sweep_later(later, started_at);
+                later := '{}';
+            end if;
         end if;
     end loop;
+    perform sweep_later(later, started_at);
+
+    -- From one session to the next in the index, past all the holds of the one before.
+    while swept < sweep.batch and locked < 1000 loop
+        select h.auto_release_config into session from mutex_model h
+        where h.auto_release_rule = 'connection' and h.auto_release_config collate "C" > session
+        order by h.auto_release_config collate "C"
+        limit 1;
+        exit when not found;
+        continue when not session_is_gone(session);
+        locked := locked + 1;
+        for candidate in
+            select h.mutex_group, h.mutex_mode, h.mutex_id, h.permit, h.fencing_token, h.captured_since from mutex_model h
+            where h.auto_release_rule = 'connection' and h.auto_release_config collate "C" = session
+        loop
+            exit when swept >= sweep.batch or locked >= 1000;
+            is_swept := sweep_hold(candidate.mutex_group, candidate.mutex_mode, candidate.mutex_id, candidate.permit,
+                                   candidate.fencing_token, candidate.captured_since, wasted >= 100);
+            swept := swept + coalesce(is_swept, false)::integer;
+            locked := locked + case when is_swept is not null then locks_of(candidate.mutex_id) else 0 end;
+            wasted := wasted + case when not is_swept then locks_of(candidate.mutex_id) else 0 end;
+        end loop;
+    end loop;
     return swept;
+end
+$function$
+
+-- Used by sweep; not called directly. Removes a hold that is over, as it was seen; false if it stays, because somebody is about to decide about it or has its row, null if that was found out without a lock.
+CREATE OR REPLACE FUNCTION pgmutex.sweep_hold(mutex_group text, mutex_mode text, mutex_id text, permit integer, fencing_token bigint, captured_since timestamp with time zone, row_first boolean)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+begin
+    if sweep_hold.row_first then
+        perform 1 from hold h
+        where h.mutex_group = sweep_hold.mutex_group and h.mutex_mode = sweep_hold.mutex_mode and h.mutex_id = sweep_hold.mutex_id
+          and h.permit = sweep_hold.permit and h.fencing_token = sweep_hold.fencing_token
+        for update skip locked;
+        if not found then
+            return null;
+        end if;
+    end if;
+    if not try_lock_mutex(sweep_hold.mutex_group, sweep_hold.mutex_mode, sweep_hold.mutex_id) then
+        return false;
+    end if;
+    perform 1 from hold h
+    where h.mutex_group = sweep_hold.mutex_group and h.mutex_mode = sweep_hold.mutex_mode and h.mutex_id = sweep_hold.mutex_id
+      and h.permit = sweep_hold.permit and h.fencing_token = sweep_hold.fencing_token
+      and h.captured_since = sweep_hold.captured_since  -- not refreshed since
+    for update skip locked;
+    if not found then
+        return false;
+    end if;
+    if sweep_hold.mutex_group = 'pgmutex.pool' then
+        -- Nor for the row of its session, which comes back with the end of the lease.
+        perform 1 from pool_session p
+        where p.collection = sweep_hold.mutex_mode and p.fencing_token = sweep_hold.fencing_token
+          and p.id = case when sweep_hold.mutex_id ~ '^-?[0-9]{1,18}$' then sweep_hold.mutex_id::bigint end
+        for update skip locked;
+        if not found
+           and exists (select from pool_session p
+                       where p.collection = sweep_hold.mutex_mode and p.fencing_token = sweep_hold.fencing_token
+                         and p.id = case when sweep_hold.mutex_id ~ '^-?[0-9]{1,18}$' then sweep_hold.mutex_id::bigint end) then
+            return false;
+        end if;
+    end if;
+    delete from hold h
+    where h.mutex_group = sweep_hold.mutex_group and h.mutex_mode = sweep_hold.mutex_mode and h.mutex_id = sweep_hold.mutex_id
+      and h.permit = sweep_hold.permit;
+    if not found then
+        return false;
+    end if;
+    perform wake_lines(sweep_hold.mutex_group, sweep_hold.mutex_mode, sweep_hold.mutex_id);
+    return true;
+end
+$function$
+
+-- Used by sweep; not called directly. Puts holds that are not over where a later sweep will look: at the end that they have now.
+CREATE OR REPLACE FUNCTION pgmutex.sweep_later(places tid[], looked_at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+    locked tid[];
+begin
+    locked := array(select h.ctid from mutex_model h
+                    where h.ctid = any (places) and h.sweep_at < looked_at and (h.expires_at is null or h.expires_at >= looked_at)
+                    for no key update skip locked);
+    update mutex_model h set sweep_at = h.expires_at where h.ctid = any (locked);
 end
 $function$
 
@@ -5543,6 +6473,7 @@ CREATE OR REPLACE FUNCTION pgmutex.take_session(collection text, condition text)
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -5654,6 +6585,28 @@ begin
         end loop;
     end if;
     return pg_try_advisory_xact_lock(mutex_key(try_lock_mutex.mutex_group, try_lock_mutex.mutex_mode, try_lock_mutex.mutex_id));
+end
+$function$
+
+-- Takes the advisory locks of the mutexes at these places that can be had at once, and says which places these are: the first of each mutex, and those after it.
+CREATE OR REPLACE FUNCTION pgmutex.try_lock_together(places integer[], mutex_groups text[], mutex_modes text[], mutex_ids text[], OUT first_places integer[], OUT later_places integer[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET jit TO 'off'
+AS $function$
+begin
+    with asked as materialized (
+        select a.place, a.lock_key, row_number() over (partition by a.lock_key order by a.place) as nth
+        from (select p.place, mutex_key(mutex_groups[least(p.place, cardinality(mutex_groups))],
+                                        mutex_modes[least(p.place, cardinality(mutex_modes))], mutex_ids[p.place]) as lock_key
+              from unnest(places) p (place)) a
+    ), keys as materialized (
+        select a.lock_key, pg_try_advisory_xact_lock(a.lock_key) as is_ours from asked a where a.nth = 1
+    )
+    select array_agg(a.place order by a.place) filter (where a.nth = 1), array_agg(a.place order by a.place) filter (where a.nth > 1)
+    into first_places, later_places
+    from asked a join keys k on k.lock_key = a.lock_key and k.is_ours;
 end
 $function$
 
@@ -5776,7 +6729,7 @@ declare
     process_has_session boolean;
     process_seen_at     timestamptz := waiter_is_gone.seen_at;
     patience constant   interval := interval '15 seconds';
-    reconnect constant  interval := interval '3 seconds';
+    reconnect constant  interval := interval '3 seconds';  -- wake_line takes whoever was seen since for present
 begin
     if waiter_is_gone.listener is not null then
         select l.has_session, l.seen_at into process_has_session, process_seen_at
@@ -5798,29 +6751,46 @@ CREATE OR REPLACE FUNCTION pgmutex.wake_line(mutex_group text, mutex_mode text, 
 AS $function$
 #variable_conflict use_column
 declare
-    head          bigint;
+    head          bigint := -9223372036854775808;
     told          bigint;
+    seen_at       timestamptz;
+    nobody_holds_it boolean;
     wants_access  text;
     wants_permits integer;
     wants_session text;
     wants_parents boolean;
     wants_children boolean;
 begin
-    -- Most mutexes have no line, and a notification costs everyone: a lock of the whole database until the commit.
-    -- The lines of a pool are looked at behind a shared lock, too.
-    head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null,
-                          is_path(wake_line.mutex_id) or wake_line.mutex_group = 'pgmutex.pool');
-    if head is null then
-        return;
-    end if;
-    select w.access, w.permits, w.owner_session, w.lock_parents, w.lock_children, l.listener
-    into wants_access, wants_permits, wants_session, wants_parents, wants_children, told
-    from mutex_waiter w left join mutex_listener l on l.listener = w.listener and l.has_session
-    where w.mutex_group = wake_line.mutex_group and w.mutex_mode = wake_line.mutex_mode and w.mutex_id = wake_line.mutex_id
-      and w.ticket = head;
+    -- The head as it is; if that may be gone, the first that is there.
+    for look in 1..2 loop
+        select w.ticket, w.access, w.permits, w.owner_session, w.lock_parents, w.lock_children, l.listener, l.seen_at,
+               -- At a path something above or below it may be in the way, and a pool has sessions to give, not itself.
+               not is_path(w.mutex_id) and w.mutex_group <> 'pgmutex.pool'
+               and not exists (select from hold h
+                               where h.mutex_group = wake_line.mutex_group and h.mutex_mode = wake_line.mutex_mode and h.mutex_id = wake_line.mutex_id)
+        into head, wants_access, wants_permits, wants_session, wants_parents, wants_children, told, seen_at, nobody_holds_it
+        from mutex_waiter w left join mutex_listener l on l.listener = w.listener and l.has_session
+        where w.mutex_group = wake_line.mutex_group and w.mutex_mode = wake_line.mutex_mode and w.mutex_id = wake_line.mutex_id
+          and w.ticket >= head
+        order by w.ticket
+        limit 1;
+        if not found then
+            return;  -- as most do
+        end if;
+        -- Who was seen just now is there (see waiter_is_gone). With any other it may be the turn of one behind it.
+        exit when look = 2 or seen_at > clock_timestamp() - interval '3 seconds';
+        -- The lines of a pool are looked at behind a shared lock, too.
+        head := first_in_line(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, null,
+                              is_path(wake_line.mutex_id) or wake_line.mutex_group = 'pgmutex.pool');
+        if head is null then
+            return;
+        end if;
+    end loop;
+    -- Never in vain: a notification costs everyone, a lock of the whole database until the commit.
     if told is not null
-       and could_be_captured(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, head, wants_access, wants_permits,
-                             wants_session, wants_parents, wants_children) then
+       and (nobody_holds_it
+            or could_be_captured(wake_line.mutex_group, wake_line.mutex_mode, wake_line.mutex_id, head, wants_access, wants_permits,
+                                 wants_session, wants_parents, wants_children)) then
         perform pg_notify('pgmutex_' || told, head::text);
     end if;
 end
@@ -5879,6 +6849,8 @@ CREATE OR REPLACE FUNCTION pgmutex.write_audit()
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pgmutex', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
     what text := 'released';

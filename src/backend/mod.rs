@@ -127,6 +127,36 @@ pub trait MutexBackend: fmt::Debug + Send + Sync {
         requests: &'a [ReleaseRequest],
     ) -> BackendFuture<'a, Vec<ReleasedEach>>;
 
+    /// Decides about requests of many callers at once, each for itself: as
+    /// [`capture_all`](Self::capture_all) would about each, in their order. Every request is for one
+    /// mutex. `None` is no answer: this one is to be asked for on its own. Whoever calls this must do
+    /// so then, so a backend may leave out whatever would hold up the others, or all. If the outcome is
+    /// unknown, each is to be asked for on its own, too.
+    fn capture_together<'a>(
+        &'a self,
+        requests: &'a [CaptureAllRequest],
+    ) -> BackendFuture<'a, Vec<Option<Result<CapturedAll>>>> {
+        Box::pin(async { Ok(requests.iter().map(|_| None).collect()) })
+    }
+
+    /// Does as [`refresh`](Self::refresh) for many callers at once; `None` as in
+    /// [`capture_together`](Self::capture_together).
+    fn refresh_together<'a>(
+        &'a self,
+        requests: &'a [RefreshRequest],
+    ) -> BackendFuture<'a, Vec<Option<Result<Mutex>>>> {
+        Box::pin(async { Ok(requests.iter().map(|_| None).collect()) })
+    }
+
+    /// Does as [`release`](Self::release) for many callers at once; `None` as in
+    /// [`capture_together`](Self::capture_together).
+    fn release_together<'a>(
+        &'a self,
+        requests: &'a [ReleaseRequest],
+    ) -> BackendFuture<'a, Vec<Option<Result<Released>>>> {
+        Box::pin(async { Ok(requests.iter().map(|_| None).collect()) })
+    }
+
     /// Releases everything that an owner holds, and gives up every place it has in a line. A hold
     /// that a fenced write keeps is answered as busy.
     fn release_owner<'a>(&'a self, owner: &'a MutexOwner) -> BackendFuture<'a, Vec<ReleasedEach>>;

@@ -2,12 +2,12 @@ use clap::Args;
 
 use super::Failure;
 use crate::{
-    mutexes::Mutexes,
+    mutexes::{Mutexes, MutexesBuilder},
     postgres::{SchemaName, connection_string},
 };
 
 /// Which database, and which schema in it.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Database {
     /// The database: `postgres://user@host/database` [env: DATABASE_URL, or PGHOST, PGDATABASE, PGUSER and so on]
     ///
@@ -44,12 +44,31 @@ impl Database {
 
     pub(super) async fn mutexes(&self, url: &str) -> Result<Mutexes, Failure> {
         let schema = SchemaName::new(self.schema.as_str())?;
+        self.mutexes_in(url, schema).await
+    }
+
+    /// The mutexes of another schema.
+    pub(super) async fn mutexes_in(
+        &self,
+        url: &str,
+        schema: SchemaName,
+    ) -> Result<Mutexes, Failure> {
+        Ok(self.builder_in(schema)?.connect(url).await?)
+    }
+
+    /// The same before it is connected.
+    pub(super) fn builder_in(&self, schema: SchemaName) -> Result<MutexesBuilder, Failure> {
         let mut builder = Mutexes::builder().schema(schema);
-        let direct = self.direct_url.clone();
-        if let Some(direct) = direct.or_else(|| filled("PGMUTEX_DIRECT_URL")) {
+        if let Some(direct) = self.direct() {
             builder = builder.direct_url(&direct)?;
         }
-        Ok(builder.connect(url).await?)
+        Ok(builder)
+    }
+
+    /// The way past any pooler that was named.
+    pub(super) fn direct(&self) -> Option<String> {
+        let direct = self.direct_url.clone();
+        direct.or_else(|| filled("PGMUTEX_DIRECT_URL"))
     }
 
     /// Where it is, for people.

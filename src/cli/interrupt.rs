@@ -1,8 +1,10 @@
-//! What SIGINT and SIGTERM do to a command that waits or holds: it leaves the line and gives back
+//! What SIGINT, SIGTERM and SIGHUP do to a command that waits or holds: it leaves the line and gives back
 //! what it has, and ends as if the signal had ended it.
 
 use std::future::Future;
 
+#[cfg(unix)]
+use super::run::is_ignored;
 use super::{Exit, Failure};
 use crate::mutexes::Mutexes;
 
@@ -15,8 +17,10 @@ pub(super) async fn unless_interrupted<T>(
     let signal = {
         let work = std::pin::pin!(work);
         tokio::select! {
-            done = work => return done,
+            // It is listened for before anything is done.
+            biased;
             signal = interrupted() => signal?,
+            done = work => return done,
         }
     };
     mutexes.shutdown().await;
@@ -25,19 +29,28 @@ pub(super) async fn unless_interrupted<T>(
 
 /// Returns when a signal asks this process to end.
 #[cfg(unix)]
-async fn interrupted() -> Result<Exit, Failure> {
+pub(super) async fn interrupted() -> Result<Exit, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // The terminal is gone; but whoever was started by `nohup` goes on.
+    let hangup = async {
+        match is_ignored(nix::sys::signal::Signal::SIGHUP) {
+            true => std::future::pending().await,
+            false => _ = signal(SignalKind::hangup())?.recv().await,
+        }
+        Ok::<_, std::io::Error>(())
+    };
     Ok(tokio::select! {
+        came = hangup => came.map(|()| Exit::Signal(SignalKind::hangup().as_raw_value()))?,
         _ = interrupt.recv() => Exit::Signal(SignalKind::interrupt().as_raw_value()),
         _ = terminate.recv() => Exit::Signal(SignalKind::terminate().as_raw_value()),
     })
 }
 
 #[cfg(not(unix))]
-async fn interrupted() -> Result<Exit, Failure> {
+pub(super) async fn interrupted() -> Result<Exit, Failure> {
     tokio::signal::ctrl_c().await?;
     Ok(Exit::Failed)
 }

@@ -3,6 +3,7 @@
 //! A command is a file of its own: its arguments, and what it does with them through `Mutexes`.
 
 mod audit;
+mod bench;
 mod capture;
 mod completions;
 mod database;
@@ -90,6 +91,7 @@ enum Command {
     Roles(grant::Roles),
     Audit(audit::Audit),
     Doctor(doctor::Doctor),
+    Bench(bench::Bench),
     #[cfg(feature = "server")]
     Serve(Box<serve::Serve>),
     #[cfg(feature = "server")]
@@ -213,6 +215,7 @@ impl Command {
             Self::Roles(roles) => block_on(roles.run(database, output)),
             Self::Audit(audit) => block_on(audit.run(database, output)),
             Self::Doctor(doctor) => block_on(doctor.run(database, output)),
+            Self::Bench(bench) => bench.run(database, output),
             #[cfg(feature = "server")]
             Self::Serve(serve) => serve.run(database, output),
             #[cfg(feature = "server")]

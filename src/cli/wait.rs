@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use clap::Args;
 use serde_json::json;
@@ -42,10 +42,13 @@ pub(super) struct Wait {
     #[command(flatten)]
     wanted: Wanted,
 
-    /// Wait for so long at most
+    /// Wait for so long at most, if one look takes no longer; with 0 it only looks once
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     timeout: Option<Duration>,
 }
+
+/// Who was in the way when that was last to be seen, or why it never was.
+type Seen = Option<Result<Option<Mutex>, Error>>;
 
 impl Wait {
     pub(super) fn mutex(&self) -> &MutexId {
@@ -60,9 +63,13 @@ impl Wait {
         let mutexes = database.connect().await?;
         let begin = Instant::now();
         let end = self.timeout.and_then(|timeout| begin.checked_add(timeout));
-        let mut last = None;
-        let waiting = self.until_it_is(&mutexes, &mut last);
+        let mut seen = None;
         let done = unless_interrupted(&mutexes, async {
+            // However little time there is: nobody is told that it was in vain who has not looked.
+            if let ControlFlow::Break(found) = self.look(&mutexes, &mut seen).await? {
+                return Ok(Some(found));
+            }
+            let waiting = self.until_it_is(&mutexes, &mut seen);
             match end {
                 None => waiting.await.map(Some),
                 Some(end) => timeout_at(end, waiting).await.ok().transpose(),
@@ -82,7 +89,7 @@ impl Wait {
                 let error = Error::Timeout {
                     id: self.mutex.id().clone(),
                     waited: begin.elapsed(),
-                    holder: last.map(Box::new),
+                    holder: seen.transpose()?.flatten().map(Box::new),
                 };
                 spoken::refusal(output, &error)?;
                 Err(match self.held {
@@ -100,37 +107,53 @@ impl Wait {
         }
     }
 
-    /// Returns when it is as wanted, with the hold if that is what was waited for. Notes who was in
-    /// the way.
+    /// Looks again and again, and returns when it is as wanted.
     async fn until_it_is(
         &self,
         mutexes: &Mutexes,
-        in_the_way: &mut Option<Mutex>,
+        seen: &mut Seen,
     ) -> Result<Option<Mutex>, Failure> {
-        let wish = self.wanted.wish(&self.mutex);
-        let nobody = holder::nobody()?;
         let mut pause = SHORTEST;
         loop {
-            let looked = match self.held {
-                true => {
-                    let query = MutexQuery::of(self.mutex.id()).page_size(1);
-                    let held = mutexes.list(&query).await;
-                    held.map(|page| page.mutexes.into_iter().next())
-                }
-                false => mutexes.holder_in_the_way(wish.clone(), &nobody).await,
-            };
-            match looked {
-                Ok(Some(hold)) if self.held => return Ok(Some(hold)),
-                Ok(None) if !self.held => return Ok(None),
-                // Somebody in line has no token: the message would take the place for a hold.
-                Ok(hold) => *in_the_way = hold.filter(|hold| hold.fencing_token.get() != 0),
-                // Whoever waits can wait for the server, too.
-                Err(error) if error.is_transient() || error.is_outcome_unknown() => {}
-                Err(error) => return Err(error.into()),
-            }
             sleep(jittered(pause)).await;
             pause = LONGEST.min(pause * 3 / 2);
+            if let ControlFlow::Break(found) = self.look(mutexes, seen).await? {
+                return Ok(found);
+            }
         }
+    }
+
+    /// Whether it is as wanted, with the hold if that is what is waited for. Notes what it sees.
+    async fn look(
+        &self,
+        mutexes: &Mutexes,
+        seen: &mut Seen,
+    ) -> Result<ControlFlow<Option<Mutex>>, Failure> {
+        let looked = match self.held {
+            true => {
+                let query = MutexQuery::of(self.mutex.id()).page_size(1);
+                let held = mutexes.list(&query).await;
+                held.map(|page| page.mutexes.into_iter().next())
+            }
+            false => {
+                let wish = self.wanted.wish(&self.mutex);
+                mutexes.holder_in_the_way(wish, &holder::nobody()?).await
+            }
+        };
+        match looked {
+            Ok(Some(hold)) if self.held => return Ok(ControlFlow::Break(Some(hold))),
+            Ok(None) if !self.held => return Ok(ControlFlow::Break(None)),
+            // Somebody in line has no token: the message would take the place for a hold.
+            Ok(hold) => *seen = Some(Ok(hold.filter(|hold| hold.fencing_token.get() != 0))),
+            // Whoever waits can wait for the server, too.
+            Err(error) if error.is_transient() || error.is_outcome_unknown() => {
+                if !matches!(seen, Some(Ok(_))) {
+                    *seen = Some(Err(error));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(ControlFlow::Continue(()))
     }
 }
 

@@ -1,7 +1,7 @@
 use super::Error;
 
-/// Most bytes of UTF-8 that each text of a hold may have: the check constraints of table
-/// `mutex_model`, mirrored.
+/// Most bytes of UTF-8 that each text of a hold may have: the limits in the function
+/// `hold_is_within_limits`, mirrored.
 pub(crate) const MUTEX_GROUP: usize = 400;
 pub(crate) const MUTEX_MODE: usize = 400;
 pub(crate) const MUTEX_ID: usize = 1600;

@@ -19,6 +19,7 @@ mod pooled_session;
 mod reach;
 mod role;
 mod session_filter;
+mod text;
 mod waiter;
 mod wish;
 

@@ -2,13 +2,14 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, limits, path};
+use super::{Error, limits, path, text::Text};
 
 /// The name of a mutex: group, mode and id, which together are its key.
 ///
 /// *Group* is the application or area, *mode* the type of the object that is locked (not a lock
 /// mode), *id* which object of that type. Two of the three may be empty. Names are compared byte by
-/// byte: no case folding, no trimming, no Unicode normalisation.
+/// byte: no case folding, no trimming, no Unicode normalisation. Cheap to clone: clones share the
+/// text.
 ///
 /// ```
 /// # fn main() -> Result<(), pgmutex::Error> {
@@ -23,9 +24,9 @@ use super::{Error, limits, path};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "MutexIdParts")]
 pub struct MutexId {
-    group: String,
-    mode: String,
-    id: String,
+    group: Text,
+    mode: Text,
+    id: Text,
 }
 
 #[derive(Deserialize)]
@@ -50,11 +51,7 @@ impl MutexId {
         mode: impl Into<String>,
         id: impl Into<String>,
     ) -> Result<Self, Error> {
-        let name = Self {
-            group: group.into(),
-            mode: mode.into(),
-            id: id.into(),
-        };
+        let name = Self::from_row(&group.into(), &mode.into(), &id.into());
         if name.group.is_empty() && name.mode.is_empty() && name.id.is_empty() {
             return Err(Error::InvalidId {
                 field: "mutex_id",
@@ -79,8 +76,12 @@ impl MutexId {
     }
 
     /// A name read from the table, whose constraints have checked it.
-    pub(crate) fn from_row(group: String, mode: String, id: String) -> Self {
-        Self { group, mode, id }
+    pub(crate) fn from_row(group: &str, mode: &str, id: &str) -> Self {
+        Self {
+            group: group.into(),
+            mode: mode.into(),
+            id: id.into(),
+        }
     }
 
     /// Refuses names of which one is there twice.

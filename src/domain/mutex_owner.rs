@@ -2,12 +2,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, limits};
+use super::{Error, limits, text::Text};
 
 /// Who holds a mutex.
 ///
 /// The *session id* is the identity: captures, refreshes and releases compare nothing else. User
-/// id, login, name and host tell people whom they are waiting for.
+/// id, login, name and host tell people whom they are waiting for. Cheap to clone: clones share the
+/// text.
 ///
 /// ```
 /// # fn main() -> Result<(), pgmutex::Error> {
@@ -22,11 +23,11 @@ use super::{Error, limits};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "MutexOwnerParts")]
 pub struct MutexOwner {
-    session_id: String,
-    user_id: String,
-    name: String,
-    login: String,
-    host: String,
+    session_id: Text,
+    user_id: Text,
+    name: Text,
+    login: Text,
+    host: Text,
 }
 
 #[derive(Deserialize)]
@@ -58,11 +59,11 @@ impl MutexOwner {
         limits::check("owner_session", &session_id, limits::OWNER_SESSION)
             .map_err(Error::of_an_owner)?;
         Ok(Self {
-            session_id,
-            user_id: String::new(),
-            name: String::new(),
-            login: String::new(),
-            host: String::new(),
+            session_id: session_id.into(),
+            user_id: Text::default(),
+            name: Text::default(),
+            login: Text::default(),
+            host: Text::default(),
         })
     }
 
@@ -70,11 +71,11 @@ impl MutexOwner {
     /// `server`.
     pub fn system() -> Self {
         Self {
-            session_id: "system".to_owned(),
-            user_id: "0".to_owned(),
-            name: "system".to_owned(),
-            login: String::new(),
-            host: "server".to_owned(),
+            session_id: "system".into(),
+            user_id: "0".into(),
+            name: "system".into(),
+            login: Text::default(),
+            host: "server".into(),
         }
     }
 
@@ -84,11 +85,11 @@ impl MutexOwner {
     /// Every program that says nothing is this same owner, and so does not exclude the others.
     pub fn console() -> Self {
         Self {
-            session_id: "console-session".to_owned(),
-            user_id: "0".to_owned(),
-            name: "console-user".to_owned(),
-            login: String::new(),
-            host: "127.0.0.1".to_owned(),
+            session_id: "console-session".into(),
+            user_id: "0".into(),
+            name: "console-user".into(),
+            login: Text::default(),
+            host: "127.0.0.1".into(),
         }
     }
 
@@ -129,25 +130,25 @@ impl MutexOwner {
         Ok(self)
     }
 
-    fn checked(field: &'static str, value: String, most_bytes: usize) -> Result<String, Error> {
+    fn checked(field: &'static str, value: String, most_bytes: usize) -> Result<Text, Error> {
         limits::check(field, &value, most_bytes).map_err(Error::of_an_owner)?;
-        Ok(value)
+        Ok(value.into())
     }
 
     /// An owner read from the table; another program may have left its session empty.
     pub(crate) fn from_row(
-        session_id: String,
-        user_id: String,
-        name: String,
-        login: String,
-        host: String,
+        session_id: &str,
+        user_id: &str,
+        name: &str,
+        login: &str,
+        host: &str,
     ) -> Self {
         Self {
-            session_id,
-            user_id,
-            name,
-            login,
-            host,
+            session_id: session_id.into(),
+            user_id: user_id.into(),
+            name: name.into(),
+            login: login.into(),
+            host: host.into(),
         }
     }
 
@@ -156,9 +157,9 @@ impl MutexOwner {
     pub(crate) fn set_apart(mut self, suffix: &str) -> Self {
         let together = self.session_id.len() + 1 + suffix.len();
         self.session_id = if together <= limits::OWNER_SESSION {
-            format!("{}#{suffix}", self.session_id)
+            format!("{}#{suffix}", self.session_id).into()
         } else {
-            suffix.to_owned()
+            suffix.into()
         };
         self
     }

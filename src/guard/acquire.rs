@@ -3,13 +3,14 @@
 
 use std::{
     future::Future,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
     sync::oneshot,
-    time::{sleep, sleep_until, timeout, timeout_at},
+    time::{Sleep, sleep, sleep_until, timeout, timeout_at},
 };
 use tracing::Instrument;
 
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::{
     backend::{Attachment, BackendFuture, CaptureAllRequest, CapturedAll, MutexBackend},
-    background::Background,
     domain::{Captured, Error, Mutex, MutexId, MutexOwner, Result},
     observe,
     rules::MadeWay,
@@ -72,10 +72,12 @@ pub(crate) struct Acquired {
 /// may be gone at any moment until then, also when they have been sent already.
 struct Delivery {
     acquired: Option<Acquired>,
-    backend: Arc<dyn MutexBackend>,
-    background: Background,
+    ward: Arc<Ward>,
     asker: Asker,
 }
+
+/// What the one who asked is told: boxed, for while it waits there is room kept for it.
+type Answer = Box<Result<Delivery>>;
 
 /// Who asks for what.
 #[derive(Clone, Debug)]
@@ -95,51 +97,54 @@ impl Wait {
     }
 }
 
-/// Captures, after waiting if need be. Dropping the future gives up, and gives back.
-pub(crate) async fn acquire(
+/// Captures, after waiting if need be, from this call on. Dropping the future gives up, and gives back.
+///
+/// Many may wait: the future has nothing of what was asked for but a name, for an error.
+pub(crate) fn acquire(
     ward: &Arc<Ward>,
     asker: Asker,
     request: Request,
     wait: Wait,
-) -> Result<Acquired> {
+) -> impl Future<Output = Result<Acquired>> + Send + use<> {
     let began = Instant::now();
     let deadline = wait.deadline(began);
-    let first_id = asker.ids.first().cloned();
+    let first_id = deadline.and_then(|_| asker.ids.first().cloned());
     let (sender, receiver) = oneshot::channel();
-    let span = tracing::debug_span!("acquire", mutex = first_id.as_ref().map(tracing::field::display), owner = %asker.owner);
-    let pursuit = Pursuit {
-        backend: Arc::clone(&ward.backend),
+    let span = tracing::debug_span!("acquire", mutex = asker.ids.first().map(tracing::field::display), owner = %asker.owner);
+    let pursuit = Box::new(Pursuit {
         ward: Arc::clone(ward),
         asker,
         request,
         wait,
         began,
         deadline,
-    };
+    });
     ward.background
         .send_off(pursuit.run(sender).instrument(span));
-    let answer = match deadline {
-        Some(deadline) => match timeout_at((deadline + GRACE).into(), receiver).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let late = match first_id {
-                    Some(id) => Error::Timeout {
-                        id,
-                        waited: began.elapsed(),
-                        holder: None,
-                    },
-                    None => stopped(),
-                };
-                observe::not_captured(&late);
-                return Err(late);
-            }
-        },
-        None => receiver.await,
-    };
-    match answer {
-        Ok(Ok(delivery)) => delivery.accept().ok_or_else(stopped),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(stopped()),
+    async move {
+        let answer = match deadline {
+            Some(deadline) => match timeout_at((deadline + GRACE).into(), receiver).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    let late = match first_id {
+                        Some(id) => Error::Timeout {
+                            id,
+                            waited: began.elapsed(),
+                            holder: None,
+                        },
+                        None => stopped(),
+                    };
+                    observe::not_captured(&late);
+                    return Err(late);
+                }
+            },
+            None => receiver.await,
+        };
+        match answer.map(|answer| *answer) {
+            Ok(Ok(delivery)) => delivery.accept().ok_or_else(stopped),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(stopped()),
+        }
     }
 }
 
@@ -160,15 +165,15 @@ impl Drop for Delivery {
         if let Some(acquired) = self.acquired.take() {
             let mut traces = Traces::default();
             traces.found(&acquired.holds);
-            let (backend, asker) = (Arc::clone(&self.backend), self.asker.clone());
-            self.background
+            let (backend, asker) = (Arc::clone(&self.ward.backend), self.asker.clone());
+            self.ward
+                .background
                 .send_off(async move { leave_nothing(&backend, asker, traces).await });
         }
     }
 }
 
 struct Pursuit {
-    backend: Arc<dyn MutexBackend>,
     ward: Arc<Ward>,
     asker: Asker,
     request: Request,
@@ -185,7 +190,7 @@ enum Ended {
 }
 
 impl Pursuit {
-    async fn run(self, mut sender: oneshot::Sender<Result<Delivery>>) {
+    async fn run(self: Box<Self>, mut sender: oneshot::Sender<Answer>) {
         let mut traces = Traces::default();
         let outcome = self.pursue(sender.closed(), &mut traces).await;
         if traces.queued {
@@ -197,25 +202,27 @@ impl Pursuit {
                 for (captured, _) in &acquired.holds {
                     observe::captured(captured, self.began.elapsed());
                 }
+                let Self { ward, asker, .. } = *self;
                 let delivery = Delivery {
                     acquired: Some(acquired),
-                    backend: self.backend,
-                    background: self.ward.background.clone(),
-                    asker: self.asker,
+                    ward,
+                    asker,
                 };
                 // If nobody is there to take it, it sees to itself.
-                let _ = sender.send(Ok(delivery));
+                let _ = sender.send(Box::new(Ok(delivery)));
             }
             Err(ended) => {
                 // First out of the line, then the word that it is so; unless that takes long.
-                let mut leaving = std::pin::pin!(leave_nothing(&self.backend, self.asker, traces));
+                let Self { ward, asker, .. } = *self;
+                let mut leaving =
+                    Box::pin(async move { leave_nothing(&ward.backend, asker, traces).await });
                 let has_left = timeout(GRACE / 2, &mut leaving).await.is_ok();
                 if let Ended::Failed(error) = ended {
                     // One who is gone has counted it, if it was told that its time is up.
                     if !sender.is_closed() {
                         observe::not_captured(&error);
                     }
-                    let _ = sender.send(Err(error));
+                    let _ = sender.send(Box::new(Err(error)));
                 }
                 if !has_left {
                     leaving.await;
@@ -230,12 +237,15 @@ impl Pursuit {
         traces: &mut Traces,
     ) -> Result<Acquired, Ended> {
         let mut abandoned = std::pin::pin!(abandoned);
-        let (rules, backend) = (&self.ward.rules, &*self.backend);
+        let mut time_is_up = self
+            .deadline
+            .map(|deadline| Box::pin(sleep_until(deadline.into())));
+        let (rules, backend) = (&self.ward.rules, &*self.ward.backend);
         let mut made_way = MadeWay::default();
         let (mut pause, mut look) = (FIRST_PAUSE, FIRST_LOOK);
         loop {
             // No call is broken off: what became of it would not be known.
-            let (asked, answer) = self.ask(traces).await;
+            let (asked, answer) = Box::pin(self.ask(traces)).await;
             let ticket = match answer {
                 Ok((CapturedAll::Captured(captured), attachments)) => {
                     let mut holds: Vec<_> = captured.into_iter().zip(attachments).collect();
@@ -253,7 +263,8 @@ impl Pursuit {
                     }
                     return Ok(Acquired { holds, asked });
                 }
-                Ok((CapturedAll::Queued(ticket), _)) => {
+                Ok((CapturedAll::Queued(ticket), attachments)) => {
+                    drop(attachments); // they are made anew for the next attempt
                     if !std::mem::replace(&mut traces.queued, true) {
                         observe::waiters(1.0);
                         tracing::debug!(mutex = %ticket.holder.id, ticket = ticket.number, holder = %ticket.holder.owner, "in line");
@@ -262,8 +273,8 @@ impl Pursuit {
                     ticket
                 }
                 Err(busy @ Error::Busy { .. }) => {
-                    let way = rules.make_way_for(backend, &busy, &mut made_way).await;
-                    if way.map_err(Ended::Failed)? {
+                    let way = Box::pin(rules.make_way_for(backend, &busy, &mut made_way));
+                    if way.await.map_err(Ended::Failed)? {
                         continue;
                     }
                     return Err(Ended::Failed(busy));
@@ -273,8 +284,8 @@ impl Pursuit {
                     traces.uncertain |= error.is_outcome_unknown();
                     tokio::select! {
                         () = &mut abandoned => return Err(Ended::Abandoned),
-                        () = until(self.deadline) => return Err(Ended::Failed(error)),
-                        () = sleep(pause) => {}
+                        () = until(&mut time_is_up) => return Err(Ended::Failed(error)),
+                        () = Box::pin(sleep(pause)) => {}
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     continue;
@@ -287,7 +298,7 @@ impl Pursuit {
                 }
             };
             let (holder, now) = (&ticket.holder, ticket.observed_at);
-            let way = rules.make_way(backend, holder, now, &mut made_way);
+            let way = Box::pin(rules.make_way(backend, holder, now, &mut made_way));
             match way.await {
                 Ok(true) => continue,
                 Ok(false) => {}
@@ -297,13 +308,13 @@ impl Pursuit {
                 Err(error) => return Err(Ended::Failed(error)),
             }
             made_way.begin_again();
+            let may_end = rules.may_end(&ticket.holder);
+            let mut time_to_look = may_end.then(|| Box::pin(sleep(look)));
             tokio::select! {
                 () = &mut abandoned => return Err(Ended::Abandoned),
-                () = until(self.deadline) => return Err(self.too_late(Some(ticket.holder))),
-                () = sleep(look), if rules.may_end(&ticket.holder) => {
-                    look = (look * 2).min(LONGEST_LOOK);
-                }
-                turn = self.backend.turn(&ticket) => {
+                () = until(&mut time_is_up) => return Err(self.too_late(Some(ticket.holder))),
+                () = until(&mut time_to_look) => look = (look * 2).min(LONGEST_LOOK),
+                turn = backend.turn(&ticket) => {
                     turn.map_err(Ended::Failed)?;
                     look = FIRST_LOOK;
                 }
@@ -315,7 +326,8 @@ impl Pursuit {
         &self,
         traces: &mut Traces,
     ) -> (Instant, Result<(CapturedAll, Vec<Option<Attachment>>)>) {
-        let (request, attachments) = match (self.request)(Arc::clone(&self.backend)).await {
+        let backend = &self.ward.backend;
+        let (request, attachments) = match (self.request)(Arc::clone(backend)).await {
             Ok(asked_for) => asked_for,
             Err(error) => return (Instant::now(), Err(error)),
         };
@@ -333,7 +345,7 @@ impl Pursuit {
         }
         traces.session = session;
         let asked = Instant::now();
-        let answer = self.backend.capture_all(&request).await;
+        let answer = backend.capture_all(&request).await;
         (asked, answer.map(|answer| (answer, attachments)))
     }
 
@@ -360,9 +372,28 @@ impl Pursuit {
     }
 }
 
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
+/// A timer takes room: it is boxed, and only those have one who need it.
+async fn until(timer: &mut Option<Pin<Box<Sleep>>>) {
+    match timer {
+        Some(timer) => timer.await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pursuit;
+
+    fn future_of<A, B, F>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Bytes. What is not needed while one waits is boxed, and gone.
+    const MOST: usize = 750;
+
+    #[test]
+    fn one_who_waits_needs_little_room() {
+        let size = future_of(|pursuit: Box<Pursuit>, sender| pursuit.run(sender));
+        assert!(size <= MOST, "{size} bytes");
     }
 }

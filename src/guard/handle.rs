@@ -125,17 +125,12 @@ impl Guard {
     /// Returns when the hold is lost; never, if the guard is released first. The future is
     /// independent of the guard. Cancel safe.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut state = self.hold.watch();
+        let state = Arc::clone(self.hold.watched());
         let already = self.is_lost();
         async move {
-            // The sender goes with the guard, and then nothing is left to be lost.
-            if !already
-                && state
-                    .wait_for(|state| *state == GuardState::Lost)
-                    .await
-                    .is_err()
-            {
-                std::future::pending::<()>().await;
+            // When the guard is gone, nothing is left to be lost, and nobody says that it is.
+            if !already {
+                state.lost().await;
             }
         }
     }
@@ -153,13 +148,13 @@ impl Guard {
     /// Returns what [`trusted_until`](Self::trusted_until) says as soon as it is something else than
     /// `known`. Cancel safe.
     pub async fn trust_moved(&self, known: Option<Instant>) -> Option<Instant> {
-        let mut news = self.hold.watch();
         loop {
+            let news = self.hold.watched().news();
             let until = self.trusted_until();
-            // The sender is in the hold, which is here.
-            if until != known || news.changed().await.is_err() {
+            if until != known {
                 return until;
             }
+            news.await;
         }
     }
 

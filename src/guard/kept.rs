@@ -7,25 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
-
+use super::state::{GuardState, WatchedState};
 use crate::{
     backend::{Attachment, TrustWindow},
     domain::Mutex,
 };
-
-/// How sure a guard is of its hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GuardState {
-    /// The hold was there when last asked, and nothing says otherwise.
-    Held,
-    /// The last attempt to keep it alive failed, but it must still be there: its time is not up.
-    Uncertain,
-    /// It is over or gone, or may be: another may have the mutex.
-    Lost,
-}
 
 /// A hold that is being kept, as its guard and the keeper see it.
 pub(crate) struct KeptHold {
@@ -41,7 +27,7 @@ pub(crate) struct KeptHold {
     trusted: TrustWindow,
     /// Shared by all that a guard's hold has been: who watches it watches the guard. It tells of
     /// each time that the hold was kept alive, too.
-    state: Arc<watch::Sender<GuardState>>,
+    state: Arc<WatchedState>,
 }
 
 static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -74,7 +60,7 @@ impl KeptHold {
             captured_at: asked,
             not_after: max_hold.and_then(|most| asked.checked_add(most - margin(most))),
             trusted,
-            state: Arc::new(watch::Sender::new(GuardState::Held)),
+            state: Arc::default(),
         }
     }
 
@@ -95,7 +81,7 @@ impl KeptHold {
             trusted,
             state: Arc::clone(&self.state),
         };
-        changed.become_unless_lost(GuardState::Held);
+        changed.state.become_unless_lost(GuardState::Held);
         changed
     }
 
@@ -107,7 +93,7 @@ impl KeptHold {
         if may_be_over {
             GuardState::Lost
         } else {
-            *self.state.borrow()
+            self.state.get()
         }
     }
 
@@ -132,38 +118,23 @@ impl KeptHold {
             .beat
             .is_none_or(|beat| self.trusted.extend(asked, beat - margin(beat)));
         if in_time {
-            self.state.send_modify(|state| {
-                if *state != GuardState::Lost {
-                    *state = GuardState::Held;
-                }
-            });
+            self.state.was_kept();
         }
         in_time
     }
 
     pub(super) fn doubt(&self) {
-        self.become_unless_lost(GuardState::Uncertain);
+        self.state.become_unless_lost(GuardState::Uncertain);
     }
 
     /// Says that it is lost; whether that is news.
     pub(super) fn lose(&self) -> bool {
-        self.state.send_if_modified(|state| {
-            std::mem::replace(state, GuardState::Lost) != GuardState::Lost
-        })
+        self.state.lose()
     }
 
-    fn become_unless_lost(&self, new: GuardState) {
-        self.state.send_if_modified(|state| {
-            let changes = *state != GuardState::Lost && *state != new;
-            if changes {
-                *state = new;
-            }
-            changes
-        });
-    }
-
-    pub(super) fn watch(&self) -> watch::Receiver<GuardState> {
-        self.state.subscribe()
+    /// For whoever watches the guard.
+    pub(super) fn watched(&self) -> &Arc<WatchedState> {
+        &self.state
     }
 }
 

@@ -1,10 +1,15 @@
-use std::{future::IntoFuture, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 
 use super::{
     Guard, Ward,
-    acquire::{Asker, Request, Wait, acquire},
+    acquire::{Acquired, Asker, Request, Wait, acquire},
     scope::held_here,
     settings::Settings,
 };
@@ -26,7 +31,7 @@ use crate::{
 pub struct Lock<W = Waiting> {
     ward: Arc<Ward>,
     wish: Wish,
-    settings: Settings,
+    settings: Box<Settings>,
     wait: Wait,
     kind: PhantomData<W>,
 }
@@ -38,6 +43,9 @@ pub struct Waiting(());
 /// The kind of [`Lock`] that takes busy for an answer.
 #[derive(Debug)]
 pub struct AtOnce(());
+
+/// What a lock has come to that was asked for.
+type Begun<F> = (Arc<Ward>, Arc<Settings>, F);
 
 /// A lock that takes busy for an answer. See [`Mutexes::try_lock`](crate::Mutexes::try_lock).
 pub type TryLock = Lock<AtOnce>;
@@ -75,7 +83,7 @@ impl<W> Lock<W> {
         Self {
             ward,
             wish,
-            settings: Settings::default(),
+            settings: Box::default(),
             wait: Wait::default(),
             kind: PhantomData,
         }
@@ -152,7 +160,13 @@ impl<W> Lock<W> {
         self
     }
 
-    async fn acquire(self) -> Result<Guard> {
+    /// Boxed, so that what was said is gone while the future waits.
+    async fn acquire(self: Box<Self>) -> Result<Guard> {
+        let (ward, settings, acquired) = (*self).begin()?;
+        only(Guard::all(&ward, acquired.await?, &settings))
+    }
+
+    fn begin(self) -> Result<Begun<impl Future<Output = Result<Acquired>> + Send + use<W>>> {
         self.settings.check()?;
         self.wish.access.check()?;
         let ward = self.ward.anchored();
@@ -161,28 +175,29 @@ impl<W> Lock<W> {
             owner: self.settings.holder(),
             is_its_own: true,
         };
-        let wishes = vec![self.wish];
-        let request = request(wishes, &self.settings, &asker.owner, self.wait);
-        let acquired = acquire(&ward, asker, request, self.wait).await?;
-        only(Guard::all(&ward, acquired, &self.settings))
+        let settings = Arc::new(*self.settings);
+        let request = request(vec![self.wish], &settings, &asker.owner, self.wait);
+        let acquired = acquire(&ward, asker, request, self.wait);
+        Ok((ward, settings, acquired))
     }
 }
 
 /// What is asked for, each time it is asked.
 pub(super) fn request(
     wishes: Vec<Wish>,
-    settings: &Settings,
+    settings: &Arc<Settings>,
     owner: &MutexOwner,
     wait: Wait,
 ) -> Request {
     let mut while_holding = held_here();
     while_holding.extend(&settings.while_holding);
-    let shared = Arc::new((wishes, settings.clone(), owner.clone(), while_holding));
+    let shared = Arc::new((wishes, Arc::clone(settings), owner.clone(), while_holding));
     Arc::new(move |backend| {
         let shared = Arc::clone(&shared);
         Box::pin(async move {
             let (wishes, settings, owner, while_holding) = &*shared;
-            let (mut captures, mut attachments) = (Vec::new(), Vec::new());
+            let mut captures = Vec::with_capacity(wishes.len());
+            let mut attachments = Vec::with_capacity(wishes.len());
             for wish in wishes {
                 let (capture, attachment) = settings.capture(&*backend, wish, owner).await?;
                 captures.push(capture);
@@ -236,7 +251,7 @@ impl IntoFuture for Lock<Waiting> {
     type IntoFuture = BackendFuture<'static, Guard>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.acquire())
+        Box::pin(Box::new(self).acquire())
     }
 }
 
@@ -246,6 +261,25 @@ impl IntoFuture for Lock<AtOnce> {
 
     fn into_future(mut self) -> Self::IntoFuture {
         self.wait = Wait::Not;
-        Box::pin(async move { TryLocked::answer(self.acquire().await) })
+        let lock = Box::new(self);
+        Box::pin(async move { TryLocked::answer(lock.acquire().await) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Guard, Lock, Waiting};
+    use crate::guard::kept::KeptHold;
+
+    fn future_of<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn one_who_waits_and_one_who_holds_need_little_room() {
+        let waiting = future_of(Lock::<Waiting>::acquire);
+        assert!(waiting <= 280, "{waiting} bytes to wait");
+        let held = size_of::<Guard>() + size_of::<KeptHold>();
+        assert!(held <= 512, "{held} bytes to hold");
     }
 }

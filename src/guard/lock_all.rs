@@ -22,7 +22,7 @@ use crate::{
 pub struct LockAll<W = Waiting> {
     ward: Result<Arc<Ward>>,
     wishes: Vec<Wish>,
-    settings: Settings,
+    settings: Box<Settings>,
     wait: Wait,
     kind: PhantomData<W>,
 }
@@ -36,7 +36,7 @@ impl<W> LockAll<W> {
         Self {
             ward,
             wishes,
-            settings: Settings::default(),
+            settings: Box::default(),
             wait: Wait::default(),
             kind: PhantomData,
         }
@@ -110,9 +110,10 @@ impl<W> LockAll<W> {
         if asker.ids.is_empty() {
             return Ok(Vec::new());
         }
-        let request = request(self.wishes, &self.settings, &asker.owner, self.wait);
+        let settings = Arc::new(*self.settings);
+        let request = request(self.wishes, &settings, &asker.owner, self.wait);
         let acquired = acquire(&ward, asker, request, self.wait).await?;
-        Ok(Guard::all(&ward, acquired, &self.settings))
+        Ok(Guard::all(&ward, acquired, &settings))
     }
 }
 

@@ -14,15 +14,16 @@ mod lock_all;
 mod parts;
 mod scope;
 mod settings;
+mod state;
 mod ward;
 
 pub use change::Upgrade;
 pub use handle::Guard;
-pub use kept::GuardState;
 pub use leader::{Leader, Leadership};
 pub use lock::{AtOnce, Lock, TryLock, TryLocked, Waiting};
 pub use lock_all::{LockAll, TryLockAll};
 pub use parts::GuardParts;
+pub use state::GuardState;
 
 pub(crate) use acquire::{Asker, Request, Wait, acquire};
 pub(crate) use adopt::adopt;

@@ -4,8 +4,11 @@ use super::{Mutexes, Parts, Routes};
 use crate::{
     backend::MutexBackend,
     background::Background,
+    coalescing::Coalescing,
     domain::{AutoReleaseRule, Error, Result},
-    postgres::{Pool, PostgresBackend, PostgresSettings, SchemaName, Way, pool_for_url},
+    postgres::{
+        Pool, PostgresBackend, PostgresSettings, PreparedStatements, SchemaName, Way, pool_for_url,
+    },
     rules::Rules,
 };
 
@@ -31,6 +34,7 @@ pub struct MutexesBuilder {
     rules: Rules,
     direct: Option<Way>,
     on_the_callers_runtime: bool,
+    each_call_alone: bool,
 }
 
 impl MutexesBuilder {
@@ -53,6 +57,13 @@ impl MutexesBuilder {
         self
     }
 
+    /// Whether the calls made most often are sent as prepared statements. Default:
+    /// [`PreparedStatements::WhereDirect`].
+    pub fn prepared_statements(mut self, prepared_statements: PreparedStatements) -> Self {
+        self.settings.prepared_statements = prepared_statements;
+        self
+    }
+
     /// A URL that leads straight to the server, for the one connection that listens and that holds
     /// can be attached to. Default: the URL given to [`connect`](Self::connect). Say it where that
     /// one leads through a pooler, or where [`pool`](Self::pool) is used: without it waiting works
@@ -70,6 +81,23 @@ impl MutexesBuilder {
     /// go on on the runtime of whoever first needs them.
     pub fn background_thread(mut self, own_thread: bool) -> Self {
         self.on_the_callers_runtime = !own_thread;
+        self
+    }
+
+    /// Whether concurrent captures, releases and refreshes travel together to PostgreSQL, which is the
+    /// default: one round trip and one commit for many. A call that finds fewer than two of its verb
+    /// under way goes at once, as without this; see [`Coalescing`].
+    ///
+    /// Without it each call is a statement, a round trip and a commit of its own, and takes a pooled
+    /// connection of its own: for applications whose calls are few and far away from the database,
+    /// where waiting for those under way costs more than it saves; or to tell them apart in the
+    /// server's log.
+    ///
+    /// Cancel safety: the request of a future that is dropped may still be carried out either way. One
+    /// that travels with others is, while one of those waits: a connection that is not there yet is
+    /// waited for, and not closed on its account. One that is still in the queue is never made.
+    pub fn coalescing(mut self, together: bool) -> Self {
+        self.each_call_alone = !together;
         self
     }
 
@@ -107,7 +135,11 @@ impl MutexesBuilder {
         let (schema, settings) = (self.schema.clone(), self.settings.clone());
         let direct = self.direct.take();
         let postgres = PostgresBackend::on(pool, schema, settings, direct, background.clone());
-        let default = Arc::new(postgres.clone());
+        let default: Arc<dyn MutexBackend> = if self.each_call_alone {
+            Arc::new(postgres.clone())
+        } else {
+            Arc::new(Coalescing::new(postgres.clone()))
+        };
         self.with(Some(postgres), default, background)
     }
 

@@ -14,7 +14,8 @@ use crate::{
 /// A capture in the making: say more, then await it. See
 /// [`Mutexes::capture`](crate::Mutexes::capture).
 ///
-/// Cancel safety: the request of a future that is dropped may still be carried out; a hold that comes
+/// Cancel safety: the request of a future that is dropped may still be carried out, also some time
+/// later if it [travels with others](crate::Coalescing); a hold that comes
 /// of it lasts until its rule ends it, or until the same owner releases. One that [waits](Self::wait)
 /// leaves the line, and gives back what it turns out to have captured anew.
 #[derive(Debug)]

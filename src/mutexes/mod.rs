@@ -562,11 +562,7 @@ impl Mutexes {
         }
         match common {
             Some(ward) => Ok(ward),
-            None => Ok(self.ward(&MutexId::from_row(
-                String::new(),
-                String::new(),
-                String::new(),
-            ))),
+            None => Ok(self.ward(&MutexId::from_row("", "", ""))),
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::{
 /// A release in the making: say more, then await it. See
 /// [`Mutexes::release`](crate::Mutexes::release).
 ///
-/// Cancel safety: the request of a future that is dropped may still be carried out, or not at all:
+/// Cancel safety: the request of a future that is dropped may still be carried out, also some time
+/// later if it [travels with others](crate::Coalescing), or not at all:
 /// then the hold lasts until its rule ends it. Repeating the call is safe; with a
 /// [`token`](Self::token) it cannot meet a later hold of the same owner.
 #[derive(Debug)]

@@ -6,36 +6,26 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool, PoolError};
 use scopeguard::ScopeGuard;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::IsolationLevel;
 
 use super::{
-    MigrationReport, MigrationStep, Repository, SchemaName, SchemaStatus,
+    MigrationReport, MigrationStep, PreparedStatements, Repository, SchemaName, SchemaStatus,
     dedicated::Way,
     diagnose::Examination,
     in_words::InWords,
     migrate,
     operation::*,
     own_session::OwnSession,
+    preparing::Preparing,
     sqlstate::{Failure, not_connected},
     waiting_room::WaitingRoom,
 };
 use crate::{
-    backend::{
-        Attachment, BackendFuture, CaptureAllRequest, CaptureRequest, CapturedAll, CheckedOut,
-        CheckoutRequest, ForceReleaseRequest, HoldToKeep, MutexBackend, NotKept, Observed,
-        PoolAnswer, PoolRequest, RefreshRequest, ReleaseRequest, ReleasedEach, SessionStore,
-        StateRequest, Ticket,
-    },
     background::Background,
-    domain::{
-        Captured, Diagnosis, Error, FencingToken, ForceReleased, GrantedRole, Mutex, MutexId,
-        MutexOwner, MutexQuery, MutexState, MutexStatistics, Page, Released, Role, Waiter,
-        WaiterQuery,
-    },
+    domain::{Diagnosis, Error, GrantedRole, MutexStatistics, Role},
 };
 
 /// How a [`PostgresBackend`] deals with time.
@@ -44,11 +34,16 @@ use crate::{
 pub struct PostgresSettings {
     /// Longest that a call may take to be answered, waiting for a pooled connection included; then
     /// its outcome is said to be unknown. Default: 15 s. (A call waits up to 5 s for other
-    /// transactions that decide about the same mutex.)
+    /// transactions that decide about the same mutex.) A call that
+    /// [travels with others](crate::Coalescing) may have queued before, for up to 5 s; and if they have
+    /// no answer, or are decided about one by one, it is made again on its own, for up to as long again.
     pub call_timeout: Duration,
     /// For how long after that a call whose outcome is unknown is repeated to learn it, for example
     /// while the server restarts. 0 switches this off. Default: 5 s.
     pub settle_timeout: Duration,
+    /// Whether the calls made most often are sent as prepared statements. Default: where
+    /// connections are found to lead straight to the server.
+    pub prepared_statements: PreparedStatements,
 }
 
 impl Default for PostgresSettings {
@@ -56,6 +51,7 @@ impl Default for PostgresSettings {
         Self {
             call_timeout: Duration::from_secs(15),
             settle_timeout: Duration::from_secs(5),
+            prepared_statements: PreparedStatements::default(),
         }
     }
 }
@@ -66,6 +62,8 @@ impl Default for PostgresSettings {
 /// outcome unknown, the call is repeated with the same owner, which gives the same hold and the
 /// same fencing token; if that does not settle it within
 /// [`settle_timeout`](PostgresSettings::settle_timeout), the answer is [`Error::OutcomeUnknown`].
+///
+/// (Those who travel together are not repeated together: who calls `…_together` repeats each.)
 ///
 /// Dropping a call's future closes its connection instead of returning it to the pool. What had
 /// been sent may still be carried out; a hold that comes of it lasts until its rule ends it, or
@@ -78,6 +76,7 @@ pub struct PostgresBackend {
     /// Whether this role or database begins transactions at another isolation level than read
     /// committed.
     begins_elsewhere: Arc<AtomicBool>,
+    preparing: Arc<Preparing>,
     waiting: WaitingRoom,
 }
 
@@ -129,6 +128,7 @@ impl PostgresBackend {
         Self {
             pool,
             repository,
+            preparing: Arc::new(Preparing::new(settings.prepared_statements)),
             settings,
             begins_elsewhere: Arc::default(),
             waiting,
@@ -298,17 +298,23 @@ impl PostgresBackend {
         }
     }
 
-    async fn attempt<O: Operation>(
+    pub(super) async fn attempt<O: Operation>(
         &self,
         operation: &O,
         limit: Duration,
     ) -> Result<O::Output, Error> {
         let started = Instant::now();
         let mut connection = self.borrow(limit).await?;
+        self.preparing
+            .count_call(self.waiting.background(), &self.repository, || {
+                Way::AsThePool(self.pool.clone())
+            });
         let conversation = async {
             if !self.begins_elsewhere.load(Ordering::Relaxed) {
                 let client: &tokio_postgres::Client = &connection;
-                match operation.run(&self.repository, client, false).await {
+                let prepared = self.preparing.on(&connection);
+                let repository = self.repository.with_prepared(prepared);
+                match operation.run(&repository, client, false).await {
                     Err(Error::IsolationLevel { reason }) => {
                         if !self.begins_elsewhere.swap(true, Ordering::Relaxed) {
                             tracing::warn!(
@@ -378,160 +384,4 @@ fn close(connection: Object) {
 
 pub(super) fn give_back(loan: Loan) {
     drop(ScopeGuard::into_inner(loan));
-}
-
-impl MutexBackend for PostgresBackend {
-    fn capture<'a>(&'a self, request: &'a CaptureRequest) -> BackendFuture<'a, Captured> {
-        Box::pin(self.call(Capture(request)))
-    }
-
-    fn refresh<'a>(&'a self, request: &'a RefreshRequest) -> BackendFuture<'a, Mutex> {
-        Box::pin(self.call(Refresh(request)))
-    }
-
-    fn release<'a>(&'a self, request: &'a ReleaseRequest) -> BackendFuture<'a, Released> {
-        Box::pin(self.call(Release(request)))
-    }
-
-    fn request<'a>(&'a self, request: &'a StateRequest) -> BackendFuture<'a, Observed<MutexState>> {
-        Box::pin(self.call(Request(request)))
-    }
-
-    fn holder_in_the_way<'a>(
-        &'a self,
-        request: &'a CaptureRequest,
-    ) -> BackendFuture<'a, Observed<Option<Mutex>>> {
-        Box::pin(self.call(HolderInTheWay(request)))
-    }
-
-    fn waiters<'a>(&'a self, query: &'a WaiterQuery) -> BackendFuture<'a, Vec<Waiter>> {
-        Box::pin(self.call(ListWaiting(query)))
-    }
-
-    fn list<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, Page> {
-        Box::pin(self.call(List(query)))
-    }
-
-    fn count<'a>(&'a self, query: &'a MutexQuery) -> BackendFuture<'a, u64> {
-        Box::pin(self.call(Count(query)))
-    }
-
-    fn evict<'a>(&'a self, id: &'a MutexId, token: FencingToken) -> BackendFuture<'a, bool> {
-        Box::pin(self.call(Evict(id, token)))
-    }
-
-    fn force_release<'a>(
-        &'a self,
-        request: &'a ForceReleaseRequest,
-    ) -> BackendFuture<'a, ForceReleased> {
-        Box::pin(self.call(ForceRelease(request)))
-    }
-
-    fn sweep(&self) -> BackendFuture<'_, u64> {
-        Box::pin(async {
-            let mut swept = 0;
-            loop {
-                match self.call(Sweep).await? {
-                    0 => return Ok(swept),
-                    batch => swept += batch,
-                }
-            }
-        })
-    }
-
-    fn now(&self) -> BackendFuture<'_, DateTime<Utc>> {
-        Box::pin(self.call(Now))
-    }
-
-    fn capture_all<'a>(&'a self, request: &'a CaptureAllRequest) -> BackendFuture<'a, CapturedAll> {
-        Box::pin(async move {
-            let listener = match request.wait {
-                true => Some(self.waiting.listener().await),
-                false => None,
-            };
-            let number = listener.as_ref().map(|listener| listener.number);
-            self.call(CaptureAll {
-                request,
-                listener: number,
-            })
-            .await
-        })
-    }
-
-    fn turn<'a>(&'a self, ticket: &'a Ticket) -> BackendFuture<'a, ()> {
-        Box::pin(async move {
-            self.waiting.turn(self, ticket.number).await;
-            Ok(())
-        })
-    }
-
-    fn leave_line<'a>(&'a self, id: &'a MutexId, owner: &'a MutexOwner) -> BackendFuture<'a, ()> {
-        Box::pin(async move { self.call(LeaveLine { id, owner }).await.map(drop) })
-    }
-
-    fn capture_each<'a>(
-        &'a self,
-        requests: &'a [CaptureRequest],
-    ) -> BackendFuture<'a, Vec<Result<Captured, Error>>> {
-        Box::pin(self.call(CaptureEach { requests }))
-    }
-
-    fn release_each<'a>(
-        &'a self,
-        requests: &'a [ReleaseRequest],
-    ) -> BackendFuture<'a, Vec<ReleasedEach>> {
-        Box::pin(self.call(ReleaseEach { requests }))
-    }
-
-    fn release_owner<'a>(&'a self, owner: &'a MutexOwner) -> BackendFuture<'a, Vec<ReleasedEach>> {
-        Box::pin(async move {
-            let mut released = Vec::new();
-            loop {
-                let batch = self.call(ReleaseOwner { owner }).await?;
-                let goes_on = batch
-                    .iter()
-                    .any(|each| matches!(each, ReleasedEach::Done(Released::Released(_))));
-                // Those that were busy are asked for again, and are in the next answer, or released.
-                released.retain(|each| matches!(each, ReleasedEach::Done(_)));
-                released.extend(batch);
-                if !goes_on {
-                    return Ok(released);
-                }
-            }
-        })
-    }
-
-    fn keep<'a>(&'a self, holds: &'a [HoldToKeep]) -> BackendFuture<'a, Vec<NotKept>> {
-        Box::pin(async move {
-            match self.waiting.keep(&self.repository, holds).await {
-                Ok(not_kept) => Ok(not_kept),
-                Err(error) => {
-                    tracing::debug!(%error, "heartbeat by the pool instead");
-                    self.attempt(&Keep { holds }, self.settings.call_timeout)
-                        .await
-                }
-            }
-        })
-    }
-
-    fn attach(&self) -> BackendFuture<'_, Attachment> {
-        Box::pin(async { Ok(self.waiting.session().await?.attachment()) })
-    }
-}
-
-impl SessionStore for PostgresBackend {
-    fn pool<'a>(&'a self, request: &'a PoolRequest) -> BackendFuture<'a, PoolAnswer> {
-        Box::pin(self.call(AboutPool(request)))
-    }
-
-    fn checkout<'a>(&'a self, request: &'a CheckoutRequest) -> BackendFuture<'a, CheckedOut> {
-        Box::pin(async move {
-            let listener = match request.wait {
-                true => Some(self.waiting.listener().await),
-                false => None,
-            };
-            let listener = listener.as_ref().map(|listener| listener.number);
-            self.call(Checkout { request, listener }).await
-        })
-    }
 }

@@ -5,13 +5,15 @@ use tokio_postgres::{
 
 use super::{
     SchemaName,
+    hot::Statement,
+    preparing::Prepared,
     row::{Outcome, Unreadable},
     sqlstate::Failure,
 };
 use crate::domain::{CaptureOutcome, Captured, Error, FencingToken, MutexId};
 
-/// A value for a place in a statement, and its type: statements are not prepared, so nobody asks
-/// the server.
+/// A value for a place in a statement, and its type: most statements are not prepared, so nobody
+/// asks the server.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// One call of one function: where it is sent, and what errors need to know about it.
@@ -21,13 +23,15 @@ pub(super) struct Call<'a, C> {
     pub(super) operation: &'static str,
     pub(super) id: Option<&'a MutexId>,
     pub(super) token: Option<FencingToken>,
+    /// What is prepared on the connection, if anything may be.
+    pub(super) prepared: Option<&'a Prepared>,
 }
 
 impl<C: GenericClient + Sync> Call<'_, C> {
     /// Asks for a decision.
     pub(super) async fn decide(
         &self,
-        statement: &str,
+        statement: impl Into<Statement<'_>>,
         parameters: &[Parameter<'_>],
     ) -> Result<Outcome, Error> {
         self.read(Outcome::read(self.one_row(statement, parameters).await?))
@@ -36,7 +40,7 @@ impl<C: GenericClient + Sync> Call<'_, C> {
     /// Asks for decisions, as many as this.
     pub(super) async fn decide_each(
         &self,
-        statement: &str,
+        statement: impl Into<Statement<'_>>,
         parameters: &[Parameter<'_>],
         count: usize,
     ) -> Result<Vec<Outcome>, Error> {
@@ -50,7 +54,7 @@ impl<C: GenericClient + Sync> Call<'_, C> {
     /// Asks for decisions.
     pub(super) async fn answers(
         &self,
-        statement: &str,
+        statement: impl Into<Statement<'_>>,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Outcome>, Error> {
         let rows = self.rows(statement, parameters).await?;
@@ -73,7 +77,7 @@ impl<C: GenericClient + Sync> Call<'_, C> {
     /// Asks for a count.
     pub(super) async fn number(
         &self,
-        statement: &str,
+        statement: impl Into<Statement<'_>>,
         parameters: &[Parameter<'_>],
     ) -> Result<u64, Error> {
         let row = self.one_row(statement, parameters).await?;
@@ -84,7 +88,7 @@ impl<C: GenericClient + Sync> Call<'_, C> {
     /// Asks for one row.
     pub(super) async fn one_row(
         &self,
-        statement: &str,
+        statement: impl Into<Statement<'_>>,
         parameters: &[Parameter<'_>],
     ) -> Result<Row, Error> {
         let mut rows = self.rows(statement, parameters).await?;
@@ -97,7 +101,7 @@ impl<C: GenericClient + Sync> Call<'_, C> {
     /// Asks for rows.
     pub(super) async fn rows(
         &self,
-        statement: &str,
+        statement: impl Into<Statement<'_>>,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Error> {
         let failure = Failure {
@@ -106,8 +110,19 @@ impl<C: GenericClient + Sync> Call<'_, C> {
             token: self.token,
             schema: self.schema,
         };
+        let unnamed = match (statement.into(), self.prepared) {
+            (Statement::Unnamed(text), _) => text,
+            (Statement::Hot(hot), None) => hot.unnamed(),
+            (Statement::Hot(hot), Some(prepared)) => {
+                let answer = hot.ask(self.client.client(), prepared, parameters).await;
+                match answer.map_err(|error| failure.translate(error))? {
+                    Some(rows) => return Ok(rows),
+                    None => hot.unnamed(),
+                }
+            }
+        };
         self.client
-            .query_typed(statement, parameters)
+            .query_typed(unnamed, parameters)
             .await
             .map_err(|error| failure.translate(error))
     }

@@ -1,5 +1,6 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
+use deadpool::managed::QueueMode;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use tokio_postgres::{
     Config, NoTls,
@@ -45,6 +46,9 @@ pub fn pool_for_url(url: &str) -> Result<Pool, Error> {
     let manager = manager(config, &tls, manager_config)?;
     Pool::builder(manager)
         .max_size(POOL_SIZE)
+        // The one that was used last: its server process has plans and pages at hand. By turns, all
+        // that were ever opened would be kept as busy as the rest, and none of them warm.
+        .queue_mode(QueueMode::Lifo)
         .build()
         .map_err(|error| Error::InvalidUrl {
             reason: error.to_string(),

@@ -64,6 +64,16 @@ enum Current {
     },
 }
 
+impl Current {
+    /// The session, if there is one that has not ended.
+    fn open(&self) -> Option<Arc<Session>> {
+        match self {
+            Self::Open(session) if !session.has_ended() => Some(Arc::clone(session)),
+            _ => None,
+        }
+    }
+}
+
 /// An open session.
 pub(super) struct Session {
     connection: Dedicated,
@@ -101,6 +111,12 @@ impl OwnSession {
     /// [`Error::NoSession`] if there can be none, [`Error::PermissionDenied`] or
     /// [`Error::InvalidUrl`] if the server refuses it, [`Error::Unavailable`] if there is none now.
     pub(super) async fn get(self: &Arc<Self>, heard: Heard) -> Result<Arc<Session>, Error> {
+        // Mostly it is there: then nobody has to be scheduled first.
+        if let Ok(current) = self.current.try_lock()
+            && let Some(session) = current.open()
+        {
+            return Ok(session);
+        }
         let this = Arc::clone(self);
         // A caller that gives up must not leave the session half open.
         let opened = self.background.run(async move { this.open(heard).await });
@@ -144,8 +160,10 @@ impl OwnSession {
 
     async fn open(&self, heard: Heard) -> Result<Arc<Session>, Error> {
         let mut current = self.current.lock().await;
+        if let Some(session) = current.open() {
+            return Ok(session);
+        }
         let instead_of = match &*current {
-            Current::Open(session) if !session.has_ended() => return Ok(Arc::clone(session)),
             Current::Open(session) => Some(session.number),
             Current::Impossible(reason) => {
                 return Err(Error::NoSession {

@@ -1,6 +1,6 @@
 //! Telling whether a pooler in transaction mode is in between.
 
-use super::{Repository, dedicated::Dedicated, in_words::InWords};
+use super::{Repository, in_words::InWords};
 use crate::domain::Error;
 
 /// How often it is looked.
@@ -12,8 +12,10 @@ const LOOKS: usize = 6;
 /// A pooler in transaction mode lends a session to whoever begins a transaction: what one connection
 /// was lent a moment ago, the next one may have now. PgBouncer lends the session last given back
 /// first, so the second connection meets the first one's; failing that, the first one is lent
-/// another while the second keeps its own. Where others borrow and give back at the same moment,
-/// either may miss once, but not again and again.
+/// another while the second keeps its own. Told to lend them in turn (`server_round_robin`), it may
+/// bring the first one back to the same session each time; but of two transactions in succession, one
+/// has another. Where others borrow and give back at the same moment, any of these may miss once, but
+/// not again and again.
 ///
 /// # Errors
 /// [`Error::Unavailable`] and the like.
@@ -21,7 +23,7 @@ pub(super) async fn lends_sessions(
     repository: &Repository,
     first: &tokio_postgres::Client,
     process_id: i32,
-    second: &mut Dedicated,
+    second: &mut tokio_postgres::Client,
 ) -> Result<bool, Error> {
     let unavailable = |error| Error::Unavailable {
         source: InWords::boxed(error),
@@ -32,9 +34,10 @@ pub(super) async fn lends_sessions(
         let lent_to_the_first = repository.process_id(first).await?;
         transaction.rollback().await.map_err(unavailable)?;
         let lent_afterwards = repository.process_id(first).await?;
+        let lent_at_last = repository.process_id(first).await?;
+        let lent_to_the_first_one = [lent_to_the_first, lent_afterwards, lent_at_last];
         if lent_to_the_second == process_id
-            || lent_to_the_first != process_id
-            || lent_afterwards != process_id
+            || lent_to_the_first_one.iter().any(|lent| *lent != process_id)
         {
             return Ok(true);
         }

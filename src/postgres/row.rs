@@ -246,6 +246,27 @@ impl Outcome {
         mutex(&self.row, 1)
     }
 
+    /// Whether it leaves out what the asker of a capture said itself.
+    pub(super) fn is_without_hold(&self) -> Result<bool, Unreadable> {
+        Ok(self.row.try_get::<_, Option<&str>>(1)?.is_none())
+    }
+
+    /// The token of the hold.
+    pub(super) fn token(&self) -> Result<FencingToken, Unreadable> {
+        Ok(FencingToken::new(self.row.try_get(15)?))
+    }
+
+    /// When its rule ends the hold.
+    pub(super) fn expires_at(&self) -> Result<Option<DateTime<Utc>>, Unreadable> {
+        let time: Option<ServerTime> = self.row.try_get(17)?;
+        Ok(time.map(|time| time.0))
+    }
+
+    /// Which of many requests is answered; the column that follows those of an answer.
+    pub(super) fn place(&self) -> Result<i32, Unreadable> {
+        self.row.try_get(Self::WIDTH)
+    }
+
     /// The place in line of the asker.
     pub(super) fn ticket(&self) -> Result<Option<i64>, Unreadable> {
         self.row.try_get(Self::TICKET)

@@ -155,6 +155,8 @@ mod tests {
             .iter()
             .filter_map(|migration| migration.sql())
             .flat_map(|sql| sql.split("errcode = '").skip(1))
+            // A row that another program writes breaks a constraint, as it would any other.
+            .filter(|rest| !rest.starts_with("check_violation'"))
             .map(|rest| rest.chars().take(5).collect())
             .collect();
         codes.sort();

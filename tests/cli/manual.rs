@@ -49,6 +49,7 @@ fn every_command_explains_itself() {
         "roles",
         "audit",
         "doctor",
+        "bench",
         "completions",
         "man",
     ] {

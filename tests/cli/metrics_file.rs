@@ -13,7 +13,9 @@ pub(crate) struct Folder(PathBuf);
 impl Folder {
     pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("pgmutex-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
+        // The numbers of processes come again, and who was killed has left its folder.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
         Self(path)
     }
 
@@ -50,7 +52,7 @@ async fn a_command_leaves_its_metrics_well_or_not() {
         "capture",
         "deploy/prod/a \"b\"\n",
         "--wait",
-        "0",
+        "60",
         "--metrics-file",
         &file,
     ];
@@ -110,7 +112,7 @@ async fn a_command_that_goes_on_says_so_and_one_that_cannot_write_any_more_ends_
     let database = Database::fresh().await;
     let session = database.session().await;
     session.capture("busy", "other").await;
-    let folder = Folder::new("going-on");
+    let (folder, elsewhere) = (Folder::new("going-on"), Folder::new("elsewhere"));
     let file = folder.file("job.prom");
     let arguments = [
         "capture",
@@ -135,7 +137,8 @@ async fn a_command_that_goes_on_says_so_and_one_that_cannot_write_any_more_ends_
         .keys()
         .any(|name| name.contains("exit_code") || name.contains("end_timestamp"));
     assert!(!ended, "{values:?}");
-    fs::remove_dir_all(&folder.0).unwrap();
+    // As a whole: the program may be writing into it.
+    fs::rename(&folder.0, elsewhere.file("going-on")).unwrap();
     session.release("busy", "other").await;
     let ended = waiting.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(0));

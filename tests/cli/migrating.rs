@@ -1,11 +1,12 @@
 //! `pgmutex migrate`, as pipelines use it.
 
 use std::{
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     process::{Command, Stdio},
 };
 
 use pgmutex::embedded_migrations;
+use tokio::net::TcpSocket;
 
 use crate::{
     program::{Ended, pgmutex, run},
@@ -66,7 +67,7 @@ async fn it_checks_applies_and_finds_everything_done() {
 
 #[tokio::test]
 async fn the_script_does_what_migrating_does() {
-    let migrated = Database::fresh().await;
+    let migrated = Database::as_installed().await;
     let scripted = Database::empty().await;
     let older = an_older_version();
     let half = Database::empty().await;
@@ -189,7 +190,7 @@ async fn another_migrator_is_waited_for_as_long_as_was_said() {
         .unwrap();
     other
         .ask_until(
-            "select count(*)::text from pg_locks where locktype = 'advisory' and not granted",
+            "select count(*)::text from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())",
             |count| count == "1",
         )
         .await;
@@ -225,12 +226,11 @@ async fn checking_can_wait_for_whoever_migrates() {
 
 #[tokio::test]
 async fn a_database_that_starts_late_is_waited_for() {
-    // Nothing listens there once it is dropped.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    // Nothing listens there; and as long as this is bound nobody else is given the port.
+    let reserved = TcpSocket::new_v4().unwrap();
+    reserved.set_reuseaddr(true).unwrap();
+    reserved.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let port = reserved.local_addr().unwrap().port();
     let url = format!("postgres://nobody@127.0.0.1:{port}/nowhere");
     let at_once = run(&url, &["migrate"]);
     assert_eq!(at_once.code, Some(69), "{at_once:?}");

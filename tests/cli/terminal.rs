@@ -57,7 +57,7 @@ fn in_environment(
 }
 
 /// As many columns as a text takes on a terminal, without its colours.
-fn columns(line: &str) -> usize {
+pub(crate) fn columns(line: &str) -> usize {
     let mut count = 0;
     let mut rest = line.trim_end_matches('\r').chars();
     while let Some(c) = rest.next() {

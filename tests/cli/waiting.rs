@@ -58,6 +58,40 @@ async fn it_ends_when_the_mutex_is_free_and_not_before() {
 }
 
 #[tokio::test]
+async fn without_time_it_looks_once() {
+    let database = Database::fresh().await;
+    let once = ["wait", NAME, "--timeout", "0"];
+    let once_for_a_hold = ["wait", NAME, "--timeout", "0", "--held"];
+    assert_eq!(run(database.url(), &once).code, Some(0));
+    assert_eq!(run(database.url(), &once_for_a_hold).code, Some(75));
+    let mutexes = database.mutexes().await;
+    let capture = mutexes.capture(mutex_id("1")).owner(owner("s1"));
+    capture.await.unwrap();
+    assert_eq!(run(database.url(), &once).code, Some(75));
+    assert_eq!(run(database.url(), &once_for_a_hold).code, Some(0));
+}
+
+#[tokio::test]
+async fn who_has_seen_nothing_is_not_told_that_it_was_in_vain() {
+    let database = Database::fresh().await;
+    let session = database.session().await;
+    session.run("begin").await;
+    session.run("lock table pgmutex.mutex_model").await;
+    let impatient = format!(
+        "alter database {} set statement_timeout = '500ms'",
+        database.name()
+    );
+    let client = database.client().await;
+    client.batch_execute(&impatient).await.unwrap();
+    for more in [&[][..], &["--held"]] {
+        let once = [&["wait", NAME, "--timeout", "0"][..], more].concat();
+        let ended = run(database.url(), &once);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.said.contains("statement timeout"), "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_share_may_be_free_where_the_whole_is_not() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes().await;
@@ -66,7 +100,7 @@ async fn a_share_may_be_free_where_the_whole_is_not() {
     let wait = |more: &[&str]| {
         run(
             database.url(),
-            &[&["wait", NAME, "--timeout", "200ms"][..], more].concat(),
+            &[&["wait", NAME, "--timeout", "0"][..], more].concat(),
         )
         .code
     };

@@ -9,6 +9,7 @@ use std::{
 
 use pgmutex::{MutexId, MutexOwner, Mutexes};
 use serde_json::json;
+use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
 const PROCESSES: u32 = 6;
 const ROUNDS: u32 = 200;
 const MUTEXES: u32 = 20;
+
+/// How long they may take to start before the test is considered hung. Not a measure of anything.
+const HUNG: Duration = Duration::from_secs(300);
 
 /// In the environment of a contender that was started for this: the database, and who it is.
 const DATABASE: &str = "PGMUTEX_TEST_CONTENDER_DATABASE";
@@ -97,9 +101,28 @@ async fn count(client: &Client, query: &str) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn never_do_two_hold_a_mutex() {
+    // How often mutexes pass from one kind to the other is up to chance: if there is too little of it,
+    // there is another fight.
+    for _ in 0..5 {
+        if passed_on_in_a_fight().await > 100 {
+            return;
+        }
+    }
+    panic!("the two kinds hardly meet");
+}
+
+/// A fight in which never two hold a mutex. Says how often one passed from one kind to the other or
+/// back.
+async fn passed_on_in_a_fight() -> usize {
     let database = Database::with_view().await;
-    let client = database.client().await;
+    let (client, mut starter) = (database.client().await, database.client().await);
     client.batch_execute(history::TABLE).await.unwrap();
+    // Nobody gets beyond its first capture before all are there.
+    let start = starter.transaction().await.unwrap();
+    start
+        .batch_execute("lock table history in share mode")
+        .await
+        .unwrap();
 
     let mut applications: Vec<Application> = (0..PROCESSES)
         .map(|number| {
@@ -113,6 +136,16 @@ async fn never_do_two_hold_a_mutex() {
     let mut programs: Vec<Child> = (0..PROCESSES)
         .map(|number| start_contender(&database, &format!("rust {number}")))
         .collect();
+
+    let at_the_start = "select count(distinct l.pid) from pg_locks l, pg_database d, pg_sleep(0.01) \
+                        where l.relation = 'history'::regclass and not l.granted \
+                          and l.database = d.oid and d.datname = current_database()";
+    let all_are_there =
+        async { while count(&client, at_the_start).await < i64::from(2 * PROCESSES) {} };
+    timeout(HUNG, all_are_there)
+        .await
+        .expect("some do not come");
+    start.commit().await.unwrap();
 
     // Killed in the midst of it: once each has captured something, and the same once more.
     for kind in ["django 0", "rust 0", "django 1", "rust 1"] {
@@ -160,9 +193,8 @@ async fn never_do_two_hold_a_mutex() {
         // A few may have ended before their holders could note that they had begun.
         assert!(holds.count() > 700, "{kind}");
     }
-    // They did meet: mutexes passed from one kind to the other and back.
     let passed_on = history
         .windows(2)
         .filter(|pair| pair[0].mutex == pair[1].mutex && pair[0].owner[..4] != pair[1].owner[..4]);
-    assert!(passed_on.count() > 100);
+    passed_on.count()
 }

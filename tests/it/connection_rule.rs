@@ -112,21 +112,21 @@ async fn with_a_time_it_is_over_at_whichever_comes_first() {
     let database = Database::fresh().await;
     let a = database.session().await;
     let process = database.listener().await;
-    let both = rule(format!("{} 100", process.number()));
+    let both = rule(format!("{} 80000", process.number()));
     let ends = format!(
         "select (expires_at - captured_since)::text from pgmutex.capture('tests', 'step', 'time', 'a', {both})"
     );
-    assert_eq!(a.ask(&ends).await, "00:01:40");
+    assert_eq!(a.ask(&ends).await, "22:13:20");
     a.capture_as("session", "a", &both).await;
     assert_eq!(a.capture("time", "b").await, "busy");
-    a.age("time", "50 seconds").await;
+    a.age("time", "40000 seconds").await;
     assert_eq!(
         a.outcome("refresh('tests', 'step', 'time', 'a')").await,
         "refreshed"
     );
-    a.age("time", "99 seconds").await;
+    a.age("time", "60000 seconds").await;
     assert_eq!(a.capture("time", "b").await, "busy");
-    a.age("time", "2 seconds").await;
+    a.age("time", "40000 seconds").await;
     assert_eq!(a.capture("time", "b").await, "evicted");
     process.ends(&a).await;
     assert_eq!(a.capture("session", "b").await, "evicted");

@@ -54,7 +54,7 @@ fn limit(permits: u32) -> String {
 
 #[tokio::test]
 async fn two_who_wait_for_each_other() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     holds(&s, "m", "a", ", owner_name => 'Ada'").await;
     holds(&s, "n", "b", "").await;
@@ -79,7 +79,7 @@ async fn two_who_wait_for_each_other() {
 
 #[tokio::test]
 async fn three_in_a_circle() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for (id, owner) in [("1", "a"), ("2", "b"), ("3", "c")] {
         holds(&s, id, owner, "").await;
@@ -95,7 +95,7 @@ async fn three_in_a_circle() {
 
 #[tokio::test]
 async fn holds_of_other_sessions_that_a_waiter_keeps_count_as_its_own() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     // As guards have them: each hold and each ticket has an owner session of its own.
     let m = holds(&s, "m", "guard 1", "").await;
@@ -121,7 +121,7 @@ async fn holds_of_other_sessions_that_a_waiter_keeps_count_as_its_own() {
 
 #[tokio::test]
 async fn one_who_would_wait_for_itself() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let m = holds(&s, "m", "guard 1", "").await;
     assert_eq!(
@@ -139,7 +139,7 @@ async fn one_who_would_wait_for_itself() {
 
 #[tokio::test]
 async fn one_permit_of_several_is_waited_for_until_all_holders_are_stuck() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for owner in ["a", "b"] {
         holds(&s, "m", owner, &limit(2)).await;
@@ -157,7 +157,7 @@ async fn one_permit_of_several_is_waited_for_until_all_holders_are_stuck() {
 
 #[tokio::test]
 async fn one_who_needs_it_alone_waits_for_every_holder() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for owner in ["a", "b"] {
         holds(&s, "m", owner, &limit(2)).await;
@@ -172,7 +172,7 @@ async fn one_who_needs_it_alone_waits_for_every_holder() {
 
 #[tokio::test]
 async fn holders_limits_keep_one_out_who_has_none() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for owner in ["a", "b"] {
         holds(&s, "m", owner, &limit(2)).await;
@@ -187,7 +187,7 @@ async fn holders_limits_keep_one_out_who_has_none() {
 
 #[tokio::test]
 async fn one_behind_a_writer_waits_for_all_that_the_writer_waits_for() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for owner in ["a", "b"] {
         holds(&s, "m", owner, SHARED).await;
@@ -204,7 +204,7 @@ async fn one_behind_a_writer_waits_for_all_that_the_writer_waits_for() {
 
 #[tokio::test]
 async fn one_behind_a_stricter_limit_waits_until_that_one_gets_in() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for owner in ["a", "b"] {
         holds(&s, "m", owner, SHARED).await;
@@ -217,7 +217,7 @@ async fn one_behind_a_stricter_limit_waits_until_that_one_gets_in() {
 
 #[tokio::test]
 async fn one_who_waits_for_several_keeps_those_behind_it_waiting() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     holds(&s, "n", "x", "").await;
     waits_for_all(&s, &["m", "n"], "group").await;
@@ -235,7 +235,7 @@ async fn one_who_waits_for_several_keeps_those_behind_it_waiting() {
 
 #[tokio::test]
 async fn a_circle_through_two_who_wait_for_several() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     holds(&s, "3", "x", "").await;
     waits_for_all(&s, &["2", "3"], "group 1").await;
@@ -252,7 +252,7 @@ async fn a_circle_through_two_who_wait_for_several() {
 
 #[tokio::test]
 async fn who_wants_more_goes_behind_whom_it_would_keep_waiting() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     holds(&s, "held", "v", "").await;
     holds(&s, "line", "q", "").await;
@@ -267,7 +267,7 @@ async fn who_wants_more_goes_behind_whom_it_would_keep_waiting() {
 
 #[tokio::test]
 async fn two_who_close_a_circle_at_once() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let (a, b) = (database.session().await, database.session().await);
     holds(&a, "m", "a", "").await;
     holds(&a, "n", "b", "").await;
@@ -287,7 +287,7 @@ async fn two_who_close_a_circle_at_once() {
 
 #[tokio::test]
 async fn a_circle_whose_first_half_is_given_up_is_none() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let (a, b) = (database.session().await, database.session().await);
     holds(&a, "m", "a", "").await;
     holds(&a, "n", "b", "").await;
@@ -301,7 +301,7 @@ async fn a_circle_whose_first_half_is_given_up_is_none() {
 
 #[tokio::test]
 async fn who_holds_nothing_is_asked_nothing() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let (a, b) = (database.session().await, database.session().await);
     holds(&a, "m", "a", "").await;
     holds(&a, "n", "b", "").await;
@@ -314,7 +314,7 @@ async fn who_holds_nothing_is_asked_nothing() {
 
 #[tokio::test]
 async fn a_circle_closed_by_a_capture_is_found_when_the_next_question_comes() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     holds(&s, "m", "other", "").await;
     holds(&s, "n", "b", "").await;
@@ -330,7 +330,7 @@ async fn a_circle_closed_by_a_capture_is_found_when_the_next_question_comes() {
 
 #[tokio::test]
 async fn waits_that_will_end_are_not_refused() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     // A chain.
     for (id, owner) in [("1", "a"), ("2", "b"), ("3", "c")] {
@@ -352,7 +352,7 @@ async fn waits_that_will_end_are_not_refused() {
 
 #[tokio::test]
 async fn what_is_over_or_gone_is_no_part_of_a_circle() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let process = database.listener().await;
     // The one who waits has died.
@@ -392,7 +392,7 @@ async fn what_is_over_or_gone_is_no_part_of_a_circle() {
 
 #[tokio::test]
 async fn one_who_died_in_line_keeps_nobody_waiting() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let process = database.listener().await;
     for owner in ["a", "b"] {
@@ -414,7 +414,7 @@ async fn one_who_died_in_line_keeps_nobody_waiting() {
 
 #[tokio::test]
 async fn those_who_died_further_back_in_line_keep_nobody_waiting() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let process = database.listener().await;
     for owner in ["a", "b"] {
@@ -448,7 +448,7 @@ async fn those_who_died_further_back_in_line_keep_nobody_waiting() {
 
 #[tokio::test]
 async fn a_reader_waits_for_a_writer_that_waits_for_it() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     holds(&s, "m", "writer", "").await;
     holds(&s, "n", "reader", "").await;
@@ -459,7 +459,7 @@ async fn a_reader_waits_for_a_writer_that_waits_for_it() {
 
 #[tokio::test]
 async fn those_behind_a_waiter_do_not_keep_it_waiting() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for owner in ["a", "b"] {
         holds(&s, "m", owner, &limit(2)).await;
@@ -475,7 +475,7 @@ async fn those_behind_a_waiter_do_not_keep_it_waiting() {
 
 #[tokio::test]
 async fn a_circle_that_others_have_closed_is_theirs() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     // Closed by a capture, and not yet asked about.
     holds(&s, "m", "other", "").await;
@@ -494,7 +494,7 @@ async fn a_circle_that_others_have_closed_is_theirs() {
 /// none of which comes back.
 #[tokio::test]
 async fn many_ways_that_lead_nowhere_are_not_all_gone() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for layer in 0..20 {
         for owner in ["a", "b"] {
@@ -509,15 +509,12 @@ async fn many_ways_that_lead_nowhere_are_not_all_gone() {
         }
     }
     holds(&s, "x", "x", "").await;
-    // Nobody dies of old age on the way.
-    s.run("update pgmutex.mutex_waiter set seen_at = seen_at + interval '1 hour'")
-        .await;
     waits(&s, "0", "x", "").await;
 }
 
 #[tokio::test]
 async fn many_who_want_the_same_set_do_not_multiply() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let ids: Vec<String> = (0..8).map(|id| id.to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();

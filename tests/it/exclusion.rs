@@ -9,15 +9,17 @@ use std::{
 use pgmutex::{Error, Mutexes};
 use tokio_postgres::{Client, NoTls};
 
-use crate::support::{Database, mutex_id, owner};
+use crate::support::{Database, Travel, both_ways, mutex_id, owner};
 
 /// How often each process enters, and what is fought over.
 const ROUNDS: u32 = 90;
 const MUTEXES: u32 = 3;
 
-/// In the environment of a contender that was started for a fight: the database, and who it is.
+/// In the environment of a contender that was started for a fight: the database, who it is, and
+/// whether its calls travel alone.
 const DATABASE: &str = "PGMUTEX_TEST_CONTENDER_DATABASE";
 const NAME: &str = "PGMUTEX_TEST_CONTENDER_NAME";
+const ALONE: &str = "PGMUTEX_TEST_CONTENDER_ALONE";
 
 const ARENA: &str = "
     create table counter (mutex text primary key, value bigint not null);
@@ -154,21 +156,30 @@ async fn judge(arena: &Client, contenders: u32) {
 async fn contender() {
     match (env::var(DATABASE), env::var(NAME)) {
         (Ok(url), Ok(me)) => {
-            let mutexes = Mutexes::connect(&url).await.unwrap();
+            let travel = match env::var_os(ALONE) {
+                Some(_) => Travel::Alone,
+                None => Travel::Together,
+            };
+            let mutexes = travel.mutexes_at(&url).await;
             fight(&mutexes, &connect(&url).await, &me).await;
         }
         _ => {
             let database = Database::fresh().await;
             let arena = database.client().await;
             arena.batch_execute(ARENA).await.unwrap();
-            fight(&database.mutexes().await, &arena, "alone").await;
+            let mutexes = Travel::Together.mutexes(&database).await;
+            fight(&mutexes, &arena, "alone").await;
             judge(&arena, 1).await;
         }
     }
 }
 
-fn rust_contender(url: &str, me: &str) -> Child {
-    Command::new(env::current_exe().unwrap())
+fn rust_contender(url: &str, me: &str, travel: Travel) -> Child {
+    let mut command = Command::new(env::current_exe().unwrap());
+    if travel == Travel::Alone {
+        command.env(ALONE, "");
+    }
+    command
         .args(["exclusion::contender", "--exact"])
         .env(DATABASE, url)
         .env(NAME, me)
@@ -198,6 +209,7 @@ fn sql_contender(url: &str, me: &str) -> Child {
         })
 }
 
+/// Processes of both kinds.
 #[tokio::test]
 async fn nobody_gets_in_beside_another() {
     let database = Database::fresh().await;
@@ -205,7 +217,12 @@ async fn nobody_gets_in_beside_another() {
     arena.batch_execute(ARENA).await.unwrap();
     let mut contenders: Vec<Child> = Vec::new();
     for number in 0..5 {
-        contenders.push(rust_contender(database.url(), &format!("rust {number}")));
+        let travel = match number % 2 {
+            0 => Travel::Together,
+            _ => Travel::Alone,
+        };
+        let me = format!("rust {number}");
+        contenders.push(rust_contender(database.url(), &me, travel));
         contenders.push(sql_contender(database.url(), &format!("sql {number}")));
     }
     let count = u32::try_from(contenders.len()).unwrap();
@@ -221,18 +238,22 @@ async fn nobody_gets_in_beside_another() {
     judge(&arena, count).await;
 }
 
+both_ways! {
+    nobody_gets_in_beside_another_when_holds_run_out
+}
+
 /// Tasks of one process that hold by turns and never release: each hold ends because it is aged by
 /// its own owner.
-#[tokio::test]
-async fn nobody_gets_in_beside_another_when_holds_run_out() {
+async fn nobody_gets_in_beside_another_when_holds_run_out(travel: Travel) {
     let database = Database::fresh().await;
+    let mutexes = travel.mutexes(&database).await;
     let arena = database.client().await;
     arena.batch_execute(ARENA).await.unwrap();
     let tasks: Vec<_> = (0..8)
         .map(|number| {
-            let url = database.url().to_owned();
+            let (mutexes, url) = (mutexes.clone(), database.url().to_owned());
             tokio::spawn(async move {
-                let (mutexes, arena) = (Mutexes::connect(&url).await.unwrap(), connect(&url).await);
+                let arena = connect(&url).await;
                 let me = format!("task {number}");
                 for _ in 0..30 {
                     let id = mutex_id("0");

@@ -411,7 +411,7 @@ async fn triggers_that_suppress_changes_make_nothing_run_for_ever() {
     let database = Database::fresh().await;
     let session = database.session().await;
     session
-        .run("set statement_timeout = '30s'; create function nothing() returns trigger language plpgsql as 'begin return null; end'")
+        .run("set statement_timeout = '10min'; create function nothing() returns trigger language plpgsql as 'begin return null; end'")
         .await;
     let suppress = |change: &str| {
         format!(

@@ -6,7 +6,7 @@ use pgmutex::{CaptureOutcome, Error, MutexQuery, Mutexes, private_server::Privat
 use crate::support::{Database, mutex_id, owner};
 
 /// Every function that decides, called with arguments that it would accept.
-const DECISIONS: [&str; 12] = [
+const DECISIONS: [&str; 15] = [
     "select outcome from pgmutex.capture('tests', 'step', 'm', 'b')",
     "select outcome from pgmutex.refresh('tests', 'step', 'm', 'b')",
     "select outcome from pgmutex.release('tests', 'step', 'm', 'b')",
@@ -19,6 +19,10 @@ const DECISIONS: [&str; 12] = [
     "select count(*)::text from pgmutex.capture_all('[]', wait => true)",
     "select count(*)::text from pgmutex.release_each('[]')",
     "select count(*)::text from pgmutex.release_owner('b')",
+    "select count(*)::text from pgmutex.capture_together('{tests}', '{step}', '{m}', '{b}', '{h}', '{i}', '{l}', '{n}', '{timeout}', '{7}', \
+     '{s}', '{exclusive}', '{null}', '{true}', '{false}')",
+    "select count(*)::text from pgmutex.refresh_together('{tests}', '{step}', '{m}', '{b}', '{7}', '{s}')",
+    "select count(*)::text from pgmutex.release_together('{tests}', '{step}', '{m}', '{b}', '{7}')",
 ];
 
 #[tokio::test]
@@ -268,12 +272,15 @@ async fn where_another_level_is_the_default_a_wait_in_vain_leaves_no_place_in_li
     let mutexes = Mutexes::builder().pool(pgmutex::pool_for_url(database.url()).unwrap());
     let id = mutex_id("m");
     let held = mutexes.lock(&id).await.unwrap();
+    let waiting = Mutexes::builder().pool(pgmutex::pool_for_url(database.url()).unwrap());
     let wait = std::time::Duration::from_millis(50);
-    let refused = mutexes.lock(&id).wait(wait).await;
+    let refused = waiting.lock(&id).wait(wait).await;
     assert!(matches!(refused, Err(Error::Timeout { .. })), "{refused:?}");
+    // It may have been told before it was even in line.
+    waiting.shutdown().await;
     let session = database.session().await;
     let places = "select count(*)::text from pgmutex.mutex_waiter";
-    session.ask_until(places, |count| count == "0").await;
+    assert_eq!(session.ask(places).await, "0");
     held.release().await.unwrap();
     assert!(mutexes.try_lock(&id).await.unwrap().guard().is_some());
 }

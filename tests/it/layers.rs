@@ -8,7 +8,7 @@ use std::{
 
 /// The layers, lowest first. A file imports from its own layer and from those named with it, from
 /// no other.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("background", &[]),
     ("collected", &[]),
@@ -16,6 +16,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("random", &[]),
     ("current_owner", &["domain"]),
     ("backend", &["domain"]),
+    ("coalescing", &["domain", "backend", "observe"]),
     ("rules", &["domain", "backend"]),
     ("session", &["domain", "backend"]),
     (
@@ -43,6 +44,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "current_owner",
             "backend",
             "background",
+            "coalescing",
             "observe",
             "rules",
             "postgres",

@@ -270,10 +270,17 @@ async fn explained(client: &Client, options: &str, statement: &str) -> Value {
     plans[0]["Plan"].clone()
 }
 
-/// How many blocks a statement looks at.
+/// How many blocks a statement looks at; not counting those of the catalogs, which are read again when
+/// the server has tidied them up.
 async fn blocks(client: &Client, statement: &str) -> u64 {
-    let plan = explained(client, "buffers", statement).await;
-    plan["Shared Hit Blocks"].as_u64().unwrap() + plan["Shared Read Blocks"].as_u64().unwrap()
+    let mut least = u64::MAX;
+    for _ in 0..3 {
+        let plan = explained(client, "buffers", statement).await;
+        let blocks = plan["Shared Hit Blocks"].as_u64().unwrap()
+            + plan["Shared Read Blocks"].as_u64().unwrap();
+        least = least.min(blocks);
+    }
+    least
 }
 
 #[tokio::test]
@@ -283,7 +290,8 @@ async fn of_100_000_holds_each_page_costs_the_same_and_is_in_order() {
     // Stored in disorder, so that the rows of a page lie on as many blocks.
     client
         .batch_execute(
-            "insert into pgmutex.mutex_model (mutex_group, mutex_mode, mutex_id, owner_session, auto_release_rule, auto_release_config) \
+            "alter table pgmutex.mutex_model set (autovacuum_enabled = off); \
+             insert into pgmutex.mutex_model (mutex_group, mutex_mode, mutex_id, owner_session, auto_release_rule, auto_release_config) \
              select 'tests', 'step', to_char(n, 'FM000000'), 'session ' || n % 1000, 'timeout', '86400' \
              from generate_series(1, 100000) n order by md5(n::text)",
         )

@@ -287,7 +287,15 @@ async fn a_role_that_may_not_create_can_still_find_everything_done() {
         .await
         .unwrap();
     assert_eq!(row.get::<_, i64>(0), captured.fencing_token.get());
+    // Its temporary objects go when its session does.
+    let process_id: i32 = client
+        .query_one("select pg_backend_pid()", &[])
+        .await
+        .unwrap()
+        .get(0);
     drop((client, mutexes));
+    let is_there = format!("select count(*)::text from pg_stat_activity where pid = {process_id}");
+    session.ask_until(&is_there, |count| count == "0").await;
     session
         .run(&format!("drop owned by {role} cascade; drop role {role}"))
         .await;

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use pgmutex::private_server::{PrivatePostgres, PrivateServerError};
@@ -165,6 +166,6 @@ fn a_killed_program_leaves_no_process_and_no_folder() {
     program.wait().unwrap();
     // Nobody tells when the clean-up is done; it hangs here if it never is.
     while is_running(process_id) || folder.exists() {
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

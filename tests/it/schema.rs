@@ -48,7 +48,7 @@ fn migrations_are_written_in_ascii() {
 /// difference.
 #[tokio::test]
 async fn the_schema_is_as_dumped() {
-    let database = Database::fresh().await;
+    let database = Database::as_installed().await;
     let dump = schema_dump(&database.client().await).await;
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schema.sql");
     if env::var_os("UPDATE_SCHEMA_DUMP").is_some() {
@@ -63,7 +63,7 @@ async fn the_schema_is_as_dumped() {
 
 #[tokio::test]
 async fn every_object_explains_itself() {
-    let database = Database::fresh().await;
+    let database = Database::as_installed().await;
     let silent = "
         select coalesce(string_agg(object, ', '), '') from (
             select p.oid::regprocedure::text as object from pg_proc p
@@ -87,7 +87,7 @@ async fn every_object_explains_itself() {
 /// What a role with the rights of an application might try, to have a function of its own run with the owner's rights.
 #[tokio::test]
 async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
-    let database = Database::fresh().await;
+    let database = Database::as_installed().await;
     let (role, url) = database.role("").await;
     let session = database.session().await;
     session
@@ -117,6 +117,10 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
         "draw_fencing_token()",
         "check_call('g', 'm', '1', 's')",
         "check_rule('timeout', '300')",
+        "is_plain_call('g', 'm', '1', 's')",
+        "is_plain_rule('timeout', '300')",
+        "capture_contended('g', 'm', '1', 's', '', '', '', '', 'timeout', '300', true, null, 'exclusive', null, false, null, null, false, false)",
+        "hold_is_within_limits('g', 'm', '1', 's', '', '', '', '', '', '', null, 0, null, false, false)",
         "check_access('shared', 1)",
         "session_is_gone('17')",
         "hold_is_over('connection', '17', now(), now())",
@@ -189,14 +193,18 @@ async fn a_type_of_the_callers_does_not_stand_in_for_ours() {
             .await;
         assert!(answer.is_ok(), "{decision}: {answer:?}");
     }
+    // Its temporary objects go when its session does.
+    let process_id = caller.process_id();
     drop(caller);
+    let is_there = format!("select count(*)::text from pg_stat_activity where pid = {process_id}");
+    session.ask_until(&is_there, |count| count == "0").await;
     let drop_role = format!("drop owned by {role} cascade; drop role {role}");
     session.run(&drop_role).await;
 }
 
 #[tokio::test]
 async fn functions_are_built_so_that_they_cannot_be_deceived() {
-    let database = Database::fresh().await;
+    let database = Database::as_installed().await;
     let session = database.session().await;
     let ours = "from pg_proc p where p.pronamespace = 'pgmutex'::regnamespace";
     let list = |wrong: &str| {
@@ -206,7 +214,7 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
     // These decide nothing.
     assert_eq!(
         session.ask(&list("provolatile <> 'v'")).await,
-        "check_text end_of_path is_path locks_of m3_mutex_config mutex_key owner_in_words paths_above pool_line rule_ends_at takes_turns"
+        "check_text end_of_path hold_is_within_limits is_path locks_of m3_mutex_config mutex_key owner_in_words paths_above pool_line rule_ends_at takes_turns"
     );
     // A type named in a declaration is looked up when a session first calls the function, by the path of then: a caller could
     // put a domain of its own there. These declare nothing but built-in types.
@@ -216,13 +224,14 @@ async fn functions_are_built_so_that_they_cannot_be_deceived() {
                 "not coalesce('search_path=pgmutex, pg_temp' = any (proconfig), false)"
             ))
             .await,
-        "be_durable check_access check_call check_count check_path check_payload check_period check_pool check_reach \
-         check_requests check_rule check_text circle_of_waiting could_be_captured current_timeline document_with \
-         draw_fencing_token end_of_path evict_hold first_in_line hold_in_the_way hold_is_over is_path join_line \
-         listener_is_seen lock_mutex lock_mutexes lock_next_session lock_session lock_what_is_over_above locks_of look_at_lease \
-         mutex_key owner_in_words path_of_key paths_above pool_condition pool_could_give pool_line projected_document refuse_deadlock \
-         refuse_input refuse_transaction rule_ends_at session_is_gone session_that_fits take_session takes_turns try_lock_mutex \
-         updated_document \
+        "be_durable can_be_plain can_be_plain_rule capture_what_is_plain capture_what_is_usual check_access check_call check_count check_path \
+         check_payload check_period check_pool check_reach check_requests check_rule check_text check_together \
+         circle_of_waiting could_be_captured current_timeline document_with draw_fencing_token end_of_path evict_hold \
+         first_in_line hold_in_the_way hold_is_over hold_is_within_limits is_path is_plain_call is_plain_rule join_line \
+         listener_is_seen lock_mutex lock_mutexes lock_next_session lock_session lock_what_is_over_above lock_what_is_plain \
+         locks_of look_at_lease mutex_key owner_in_words path_of_key paths_above pool_condition pool_could_give pool_line \
+         projected_document refuse_deadlock refuse_input refuse_transaction release_locked rule_ends_at session_is_gone \
+         session_that_fits sweep_hold sweep_later take_session takes_turns try_lock_mutex try_lock_together updated_document \
          waiter_in_the_way waiter_is_gone wake_line wake_lines wake_pool"
     );
     let declares_ours = "prolang = (select oid from pg_language where lanname = 'plpgsql') \

@@ -282,7 +282,7 @@ async fn a_call_that_waits_for_its_first_lock_has_no_other() {
 
 #[tokio::test]
 async fn one_who_waits_for_several_has_one_ticket_in_every_line() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     s.capture("2", "c").await;
     let call = all(&["1", "2", "3"], "a", WAIT);
@@ -310,7 +310,7 @@ async fn one_who_waits_for_several_has_one_ticket_in_every_line() {
 
 #[tokio::test]
 async fn waiting_alone_and_then_for_several_ends_in_one_ticket() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for id in ["1", "2"] {
         s.capture(id, "c").await;
@@ -343,7 +343,7 @@ async fn waiting_alone_and_then_for_several_ends_in_one_ticket() {
 
 #[tokio::test]
 async fn of_those_who_wait_for_several_one_can_always_go_on() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for id in ["1", "2", "3"] {
         s.capture(id, "c").await;
@@ -387,7 +387,7 @@ async fn of_those_who_wait_for_several_one_can_always_go_on() {
 
 #[tokio::test]
 async fn what_one_holds_already_one_does_not_wait_for() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     s.capture("1", "a").await;
     s.capture("2", "c").await;
@@ -428,7 +428,7 @@ async fn nobody_waits_to_have_alone_what_it_shares() {
 
 #[tokio::test]
 async fn one_who_waits_for_several_is_told_of_each() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let mut process = database.listener().await;
     for id in ["1", "2"] {
@@ -565,7 +565,7 @@ async fn an_owner_gives_back_so_many_at_a_time() {
 
 #[tokio::test]
 async fn an_earlier_place_is_not_carried_into_a_line_that_is_joined_only_now() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     s.ask(&answers(&all(&["x", "y"], "holder", ""))).await;
     s.ask(&answers(&all(&["x"], "a", WAIT))).await;
@@ -586,11 +586,11 @@ async fn an_earlier_place_is_not_carried_into_a_line_that_is_joined_only_now() {
 
 #[tokio::test]
 async fn who_was_taken_for_dead_in_one_line_begins_again_in_all() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     s.ask(&answers(&all(&["x", "y"], "holder", ""))).await;
     s.ask(&answers(&all(&["x", "y"], "a", WAIT))).await;
-    s.run("update pgmutex.mutex_waiter set seen_at = seen_at - interval '1 minute'")
+    s.run("update pgmutex.mutex_waiter set seen_at = seen_at - interval '1 day'")
         .await;
     assert_eq!(
         s.ask("select outcome from pgmutex.capture('tests', 'step', 'x', 'c', wait => true)")

@@ -31,17 +31,19 @@ async fn holds_and_waiters_are_counted_and_the_oldest_are_found() {
             "select pgmutex.capture('tests', 'step', 'new', 'first', wait => true); \
              select pgmutex.capture('tests', 'step', 'new', 'second', wait => true); \
              select pgmutex.capture('tests', 'step', 'new', 'dead', wait => true); \
-             update pgmutex.mutex_waiter set queued_since = queued_since - interval '10 minutes' where owner_session = 'first'; \
-             update pgmutex.mutex_waiter set queued_since = queued_since - interval '1 hour', seen_at = seen_at - interval '1 minute' \
+             update pgmutex.mutex_waiter set seen_at = clock_timestamp() + interval '1 hour'; \
+             update pgmutex.mutex_waiter set queued_since = queued_since - interval '10 hours' where owner_session = 'first'; \
+             update pgmutex.mutex_waiter set queued_since = queued_since - interval '1 day', \
+                                             seen_at = clock_timestamp() - interval '1 minute' \
              where owner_session = 'dead'",
         )
         .await;
     let found = mutexes.statistics().await.unwrap();
     assert_eq!((found.holds, found.holds_over), (3, 1));
     assert!(!found.holds_are_estimated);
-    assert_eq!(found.oldest_hold_age().unwrap().num_minutes(), 60);
+    assert_eq!(found.oldest_hold_age().unwrap().num_hours(), 1);
     assert_eq!(found.waiters, Some(2));
-    assert_eq!(found.oldest_waiter_age().unwrap().num_minutes(), 10);
+    assert_eq!(found.oldest_waiter_age().unwrap().num_hours(), 10);
     assert_eq!(mutexes.sweep().await.unwrap(), 1);
     assert_eq!(mutexes.statistics().await.unwrap().holds_over, 0);
 }

@@ -144,7 +144,7 @@ async fn a_savepoint_takes_its_captures_back_and_the_rest_stays() {
 
 #[tokio::test]
 async fn who_waits_too_long_for_an_open_transaction_is_told_about_it() {
-    let database = Database::fresh().await;
+    let database = Database::as_installed().await;
     let mutexes = database.mutexes().await;
     let mut client = database.client().await;
     let transaction = client.transaction().await.unwrap();

@@ -10,10 +10,19 @@ use pgmutex::{
 
 use crate::support::{Cut, Database, Proxy, mutex_id, owner, run_in_private_server, session_at};
 
-/// Mutexes that reach the server through a proxy, with one connection open.
+/// Mutexes that reach the server through a proxy, with one connection open. An outcome that is unknown
+/// is settled, however long the machine takes.
 async fn through_a_proxy(database: &Database) -> (Mutexes, Proxy) {
+    settling_for(Duration::from_secs(60), database).await
+}
+
+async fn settling_for(settle_timeout: Duration, database: &Database) -> (Mutexes, Proxy) {
     let proxy = Proxy::in_front_of(database.url()).await;
-    let mutexes = Mutexes::connect(proxy.url()).await.unwrap();
+    let mutexes = Mutexes::builder()
+        .settle_timeout(settle_timeout)
+        .connect(proxy.url())
+        .await
+        .unwrap();
     mutexes.count(&MutexQuery::all()).await.unwrap();
     (mutexes, proxy)
 }
@@ -162,7 +171,7 @@ async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
 #[tokio::test]
 async fn a_server_that_cannot_be_reached_is_unavailable_and_not_unknown() {
     let database = Database::fresh().await;
-    let (mutexes, proxy) = through_a_proxy(&database).await;
+    let (mutexes, proxy) = settling_for(Duration::ZERO, &database).await;
     proxy.set(Cut::Everything);
     proxy.has_cut().await;
     let error = mutexes.capture(mutex_id("m")).await.unwrap_err();
@@ -179,19 +188,23 @@ async fn a_server_that_cannot_be_reached_is_unavailable_and_not_unknown() {
 async fn a_silent_network_ends_a_call_at_its_own_limit() {
     let database = Database::fresh().await;
     let proxy = Proxy::in_front_of(database.url()).await;
-    let mutexes = Mutexes::builder()
-        // Time enough to connect, on a busy machine too.
-        .call_timeout(Duration::from_secs(3))
+    let pool = pgmutex::pool_for_url(proxy.url()).unwrap();
+    // To connect may take longer, on a busy machine.
+    let patient = Mutexes::builder()
+        .call_timeout(Duration::from_secs(60))
         .settle_timeout(Duration::ZERO)
-        .connect(proxy.url())
-        .await
-        .unwrap();
+        .pool(pool.clone());
+    patient.count(&MutexQuery::all()).await.unwrap();
+    let hurried = Mutexes::builder()
+        .call_timeout(Duration::from_secs(1))
+        .settle_timeout(Duration::ZERO)
+        .pool(pool);
     proxy.set(Cut::AnswersFromNowOn);
-    let error = mutexes.capture(mutex_id("m")).await.unwrap_err();
+    let error = hurried.capture(mutex_id("m")).await.unwrap_err();
     assert!(error.is_outcome_unknown(), "{error:?}");
     proxy.set(Cut::Nowhere);
     // The connection that went silent was not put back: the next call has one that works.
-    mutexes.count(&MutexQuery::all()).await.unwrap();
+    patient.count(&MutexQuery::all()).await.unwrap();
 }
 
 #[tokio::test]
@@ -294,6 +307,27 @@ async fn a_call_that_is_dropped_anywhere_leaves_no_transaction_and_no_broken_con
     assert_eq!(session.ask(open).await, "0");
 }
 
+/// Returns when commits that ask for it wait for their standby, which is not there. All go by what the
+/// server's checkpointer has read of the settings, and nobody else knows when it has.
+pub(crate) async fn commits_wait_for_the_standby(url: &str) {
+    let (probe, observer) = (session_at(url).await, session_at(url).await);
+    probe.run("create table probe ()").await;
+    let process = probe.process_id();
+    let commits = tokio::spawn(async move {
+        let commit = "set synchronous_commit = on; insert into probe default values";
+        while probe.try_run(commit).await.is_ok() {}
+    });
+    let waiting = format!(
+        "select count(*)::text from pg_stat_activity where wait_event = 'SyncRep' and pid = {process}"
+    );
+    observer.ask_until(&waiting, |count| count == "1").await;
+    commits.abort();
+    observer
+        .ask(&format!("select pg_cancel_backend({process})::text"))
+        .await;
+    observer.ask_until(&waiting, |count| count == "0").await;
+}
+
 #[tokio::test]
 async fn a_commit_that_its_standby_was_not_waited_for_is_not_taken_for_a_success() {
     // What does not ask for more is not waited for: making the schema, and this test's own
@@ -305,8 +339,13 @@ async fn a_commit_that_its_standby_was_not_waited_for_is_not_taken_for_a_success
     let standby = "alter system set synchronous_standby_names = 'nobody'";
     session_at(&server.url("postgres")).await.run(standby).await;
     server.restart().unwrap();
-    let mutexes = Mutexes::connect(&server.url("postgres")).await.unwrap();
+    let mutexes = Mutexes::builder()
+        .settle_timeout(Duration::from_secs(60))
+        .connect(&server.url("postgres"))
+        .await
+        .unwrap();
     let session = session_at(&server.url("postgres")).await;
+    commits_wait_for_the_standby(&server.url("postgres")).await;
     let waiting = async |than: &str| {
         let query = format!(
             "select pid::text from pg_stat_activity where wait_event = 'SyncRep' and pid <> {than}"

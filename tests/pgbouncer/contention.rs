@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use futures_util::future::join_all;
 use pgmutex::{
     FencingToken, ForceReleased, MutexId, MutexOwner, MutexQuery, MutexState, Mutexes, Released,
 };
@@ -135,6 +136,31 @@ async fn many_clients_exclude_each_other_on_few_server_connections() {
     assert_eq!(database.left_behind("postgres").await, [""; 0]);
 }
 
+/// Their calls travel together, in as many transactions as if nobody were in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tasks_of_one_process_travel_together() {
+    let database = Database::fresh().await;
+    let process = [database.mutexes().await];
+    assert_eq!(contend(&process).await, 0);
+
+    let me = owner("me");
+    let ids: Vec<_> = (0..64).map(|id| mutex_id(&id.to_string())).collect();
+    let captures = ids
+        .iter()
+        .map(|id| process[0].capture(id).owner(me.clone()).into_future());
+    for captured in join_all(captures).await {
+        captured.unwrap();
+    }
+    let transactions = "select count(distinct xmin::text) from pgmutex.mutex_model";
+    let client = database.client().await;
+    let transactions: i64 = client.query_one(transactions, &[]).await.unwrap().get(0);
+    assert_eq!(
+        transactions, 3,
+        "the first two go at once, the others together"
+    );
+    assert_eq!(database.left_behind("postgres").await, [""; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_whose_transactions_begin_at_repeatable_read_is_served_all_the_same() {
     let database = Database::empty().await;
@@ -148,6 +174,7 @@ async fn a_user_whose_transactions_begin_at_repeatable_read_is_served_all_the_sa
         processes.push(database.mutexes_at_repeatable_read().await);
     }
     processes[0].migrate().await.unwrap();
+    database.waits_patiently().await;
 
     assert_eq!(contend(&processes).await, 0);
     assert_eq!(processes[0].count(&MutexQuery::all()).await.unwrap(), 0);

@@ -28,6 +28,19 @@ async fn a_pooler_in_transaction_mode_is_noticed() {
 }
 
 #[tokio::test]
+async fn one_that_lends_its_sessions_in_turn_is_noticed() {
+    let database = Database::lent_in_turn().await;
+    // With any session at its beginning.
+    for _ in 0..4 {
+        let mutexes = database.mutexes().await;
+        let pooler = about(&mutexes, "pooler").await;
+        assert_eq!(pooler.verdict, Verdict::Note, "{pooler:?}");
+        let client = database.pooled_client().await;
+        client.batch_execute("select 1").await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn the_way_past_it_is_tried() {
     let (database, other) = (Database::fresh().await, Database::empty().await);
     for (direct, verdict) in [

@@ -4,6 +4,8 @@
 //! Needs PgBouncer (Debian: `apt-get install pgbouncer`) beside the PostgreSQL binaries:
 //! `cargo test --features test-pgbouncer --test pgbouncer`.
 
+#[cfg(feature = "cli")]
+mod bench;
 #[path = "../it/conformance/mod.rs"]
 mod conformance;
 mod contention;
@@ -11,6 +13,10 @@ mod doctor;
 mod guards;
 mod migrations;
 mod pooling;
+mod prepared;
+#[cfg(feature = "cli")]
+#[path = "../cli/program.rs"]
+mod program;
 mod session_pools;
 mod support;
 mod transactions;

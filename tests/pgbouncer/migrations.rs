@@ -7,9 +7,14 @@ use crate::support::Database;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_sixteen_that_migrate_at_once_one_applies_everything_and_all_succeed() {
     let database = Database::empty().await;
-    let mut runs = tokio::task::JoinSet::new();
+    // Whoever migrates keeps a server connection while it waits for its turn, and a newcomer from
+    // getting one.
+    let mut replicas = Vec::new();
     for _ in 0..16 {
-        let mutexes = database.mutexes().await;
+        replicas.push(database.mutexes().await);
+    }
+    let mut runs = tokio::task::JoinSet::new();
+    for mutexes in replicas {
         runs.spawn(async move { mutexes.migrate().await });
     }
     let reports: Vec<_> = runs

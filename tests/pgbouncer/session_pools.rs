@@ -10,7 +10,7 @@ use crate::support::Database;
 
 /// Waits for what must come, and fails if it does not. Not a measure of anything.
 async fn must<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(60), future)
+    timeout(Duration::from_secs(300), future)
         .await
         .expect("it hangs")
 }

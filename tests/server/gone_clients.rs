@@ -46,11 +46,7 @@ async fn who_waits_in_the_modern_way_leaves_the_line_too() {
 #[tokio::test]
 async fn no_lock_stays_that_nobody_was_told_of() {
     let server = Serving::begin().await;
-    let (client, connection) =
-        tokio_postgres::connect(&server.database.url(), tokio_postgres::NoTls)
-            .await
-            .unwrap();
-    tokio::spawn(connection);
+    let client = server.database.client().await;
     let last_token = "select last_value from pgmutex.fencing_token_sequence";
     // The capture of this path is decided only when this transaction is over.
     client.batch_execute("begin").await.unwrap();
@@ -63,8 +59,7 @@ async fn no_lock_stays_that_nobody_was_told_of() {
         .unwrap();
     let mut gone = server.client().await;
     gone.begin("GET", "/canhaz/slow?id=gone", &[], "").await;
-    let blocked = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
-    eventually(async || client.query_one(blocked, &[]).await.unwrap().get(0)).await;
+    server.database.somebody_is_blocked().await;
     drop(gone);
     let before: i64 = client.query_one(last_token, &[]).await.unwrap().get(0);
     client.batch_execute("rollback").await.unwrap();
@@ -84,11 +79,7 @@ async fn who_comes_and_goes_is_counted_until_all_is_done() {
     // Whoever comes next is let in when the connection of the one before is gone.
     limits.connections = 1;
     let server = Serving::with(|server| server.limits(limits)).await;
-    let (client, connection) =
-        tokio_postgres::connect(&server.database.url(), tokio_postgres::NoTls)
-            .await
-            .unwrap();
-    tokio::spawn(connection);
+    let client = server.database.client().await;
     client.batch_execute("begin").await.unwrap();
     client
         .execute(
@@ -99,8 +90,7 @@ async fn who_comes_and_goes_is_counted_until_all_is_done() {
         .unwrap();
     let mut gone = server.client().await;
     gone.begin("GET", "/canhaz/slow?id=gone", &[], "").await;
-    let blocked = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
-    eventually(async || client.query_one(blocked, &[]).await.unwrap().get(0)).await;
+    server.database.somebody_is_blocked().await;
     drop(gone);
     assert_eq!(server.get("/canhaz/other").await.problem(), "overloaded");
     client.batch_execute("rollback").await.unwrap();

@@ -147,7 +147,10 @@ async fn so_many_requests_wait_and_no_more_and_the_others_are_served() {
 
 #[tokio::test]
 async fn so_many_requests_are_at_work_and_no_more() {
-    let limits = limits(|limits| limits.at_work = 1);
+    let limits = limits(|limits| {
+        limits.at_work = 1;
+        limits.body_time = Duration::from_mins(10);
+    });
     let server = Serving::with(|server| server.limits(limits)).await;
     // At work for as long as its body does not come.
     let mut slow = server.client().await;
@@ -207,7 +210,10 @@ async fn a_client_that_never_reads_is_cut() {
 
 #[tokio::test]
 async fn so_many_connections_are_open_and_no_more() {
-    let limits = limits(|limits| limits.connections = 1);
+    let limits = limits(|limits| {
+        limits.connections = 1;
+        limits.header_time = Duration::from_mins(10);
+    });
     let server = Serving::with(|server| server.limits(limits)).await;
     let mut first = server.client().await;
     assert_eq!(first.get("/healthz").await.status, 200);

@@ -291,7 +291,7 @@ async fn who_waits_in_vain_is_told_who_has_it() {
             "wait={wait}"
         );
     }
-    assert!(server.waiters().await.is_empty());
+    server.are_waiting(0).await;
     for wrong in ["-1", "NaN", "inf", "", "1e3", "soon", "+1", ".5", "1.2.3"] {
         let answer = server.get(&format!("/canhaz/free?wait={wrong}")).await;
         assert_eq!(

@@ -29,6 +29,7 @@ async fn five_hundred_are_served_in_order_and_other_paths_stay_responsive() {
     // Longer than the test may take on a busy machine.
     let mut limits = Limits::default();
     limits.wait = Duration::from_mins(10);
+    limits.header_time = Duration::from_mins(10);
     let listening = Server::new(mutexes)
         .limits(limits)
         .bind(([127, 0, 0, 1], 0).into())

@@ -96,6 +96,8 @@ impl Folder {
     pub(crate) fn new(name: &str) -> Self {
         use std::os::unix::fs::PermissionsExt;
         let path = std::env::temp_dir().join(format!("pgmutex-{name}-{}", std::process::id()));
+        // An earlier process of the same number may have left its own.
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         Self(path)

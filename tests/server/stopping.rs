@@ -5,11 +5,15 @@ use std::time::Duration;
 use pgmutex::server::Limits;
 use serde_json::json;
 
-use crate::support::{Client, Serving, eventually};
+use crate::support::{Client, Serving};
 
 #[tokio::test]
 async fn those_who_wait_are_told_and_leave_the_line() {
-    let mut server = Serving::begin().await;
+    // However long it takes until the last answer is read.
+    let mut limits = Limits::default();
+    limits.body_time = Duration::from_mins(10);
+    limits.drain_time = Duration::from_mins(10);
+    let mut server = Serving::with(|server| server.limits(limits)).await;
     server.lock("x?id=holder").await;
     let mut waiting = Vec::new();
     for number in 1..=3 {
@@ -68,11 +72,7 @@ async fn what_is_cut_off_is_given_back_before_the_server_has_stopped() {
     let mut limits = Limits::default();
     limits.drain_time = Duration::from_millis(200);
     let mut server = Serving::with(|server| server.limits(limits)).await;
-    let (client, connection) =
-        tokio_postgres::connect(&server.database.url(), tokio_postgres::NoTls)
-            .await
-            .unwrap();
-    tokio::spawn(connection);
+    let client = server.database.client().await;
     client.batch_execute("begin").await.unwrap();
     client
         .execute(
@@ -83,8 +83,7 @@ async fn what_is_cut_off_is_given_back_before_the_server_has_stopped() {
         .unwrap();
     let mut cut_off = server.client().await;
     cut_off.begin("GET", "/canhaz/slow", &[], "").await;
-    let blocked = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
-    eventually(async || client.query_one(blocked, &[]).await.unwrap().get(0)).await;
+    server.database.somebody_is_blocked().await;
     server.stop();
     assert_eq!(cut_off.answer().await, None);
     let last_token = "select last_value from pgmutex.fencing_token_sequence";

@@ -452,6 +452,27 @@ async fn those_who_wait_are_seen_in_line_and_served() {
     );
 }
 
+/// Also where it could not even join the line in time.
+#[tokio::test]
+async fn who_waits_in_vain_is_told_who_has_it() {
+    let server = Serving::begin().await;
+    let held = json!({"mutex": mutex("1"), "request_id": "r", "owner": {"name": "holder"}});
+    assert_eq!(server.post("/v1/capture", held).await.status, 200);
+    let client = server.database.client().await;
+    client
+        .batch_execute("begin; lock table pgmutex.mutex_waiter in share mode")
+        .await
+        .unwrap();
+    let wish = json!({"mutex": mutex("1"), "wait_seconds": 0.05});
+    let in_vain = server.post("/v1/capture", wish).await;
+    assert_eq!(
+        (in_vain.status, in_vain.problem().as_str()),
+        (409, "waited-in-vain")
+    );
+    assert_eq!(in_vain.json()["holder"]["owner"]["name"], "holder");
+    client.batch_execute("rollback").await.unwrap();
+}
+
 #[tokio::test]
 async fn force_needs_a_reason_and_may_name_the_hold_that_is_meant() {
     let server = Serving::begin().await;

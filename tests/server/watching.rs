@@ -90,15 +90,16 @@ async fn everything() -> BTreeSet<String> {
     eventually(async || {
         text = server.get("/metrics").await.body;
         let names = exported(&text);
-        wanted.iter().all(|name| names.contains(*name))
+        // A busy machine may not have asked the database in time for this reading.
+        text.contains("\npgmutex_database_up 1\n")
+            && wanted.iter().all(|name| names.contains(*name))
     })
     .await;
     assert!(text.contains("\npgmutex_database_waiters 1\n"), "{text}");
-    assert!(text.contains("\npgmutex_database_up 1\n"), "{text}");
 
     let folder = Folder::new("watching");
     let file = folder.file("job.prom");
-    let arguments = ["capture", "tests/watching/2", "--wait", "1"];
+    let arguments = ["capture", "tests/watching/2", "--wait", "60"];
     let mut command = program();
     command
         .args(arguments)
@@ -241,11 +242,7 @@ fn every_alert_says_what_to_do() {
 #[tokio::test]
 async fn a_server_whose_database_does_not_answer_says_so_and_leaves_out_what_it_does_not_know() {
     let server = Serving::with(|server| server.collect_metrics()).await;
-    let (client, connection) =
-        tokio_postgres::connect(&server.database.url(), tokio_postgres::NoTls)
-            .await
-            .unwrap();
-    tokio::spawn(connection);
+    let client = server.database.client().await;
     client
         .batch_execute("alter schema pgmutex rename to away")
         .await
@@ -257,8 +254,11 @@ async fn a_server_whose_database_does_not_answer_says_so_and_leaves_out_what_it_
         .batch_execute("alter schema away rename to pgmutex")
         .await
         .unwrap();
-    let text = server.get("/metrics").await.body;
-    assert!(text.contains("\npgmutex_database_holds 0\n"), "{text}");
+    eventually(async || {
+        let text = server.get("/metrics").await.body;
+        text.contains("\npgmutex_database_holds 0\n")
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ select is(outcome, 'captured', 'somebody has it') from pgmutex.capture('batch', 
 select is(outcome || ' ' || owner_session, 'queued a', 'who waits is queued, and told behind whom')
 from pgmutex.capture('batch', 'job', '7', 'b', wait => true);
 select is(outcome, 'queued', 'a second one, too') from pgmutex.capture('batch', 'job', '7', 'c', wait => true);
+-- They stay in line, however long the checks take.
+update pgmutex.mutex_waiter set seen_at = clock_timestamp() + interval '1 hour';
 select is(string_agg(place || owner_session || behind_owner_session, ' ' order by place), '1ba 2cb', 'the view waiting shows the line')
 from pgmutex.waiting;
 select is(string_agg(owner_session, ' '), 'b c', 'so does list_waiting') from pgmutex.list_waiting(mutex_group => 'batch');

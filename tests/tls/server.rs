@@ -5,11 +5,16 @@ use std::{
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use pgmutex::private_server::{PrivatePostgres, PrivateServerError};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 use tokio_postgres::{Client, NoTls};
+
+/// How long the server may take to read its settings again before it is considered hung. Not a measure
+/// of anything.
+const HUNG: Duration = Duration::from_secs(300);
 
 /// What the database `secret` asks for. The others ask for none.
 pub(crate) const PASSWORD: &str = "open-sesame";
@@ -40,13 +45,18 @@ impl Server {
     }
 
     async fn start() -> Self {
-        let mut server = listening();
-        make_certificates(server.data_dir());
-        append(&server.data_dir().join("postgresql.conf"), SETTINGS);
-        fs::write(server.data_dir().join("pg_hba.conf"), RULES).unwrap();
-        server.restart().unwrap_or_else(|error| panic!("{error}"));
-        let server = Self(server);
+        let server = Self(listening());
+        let folder = server.0.data_dir();
+        make_certificates(folder);
+        append(&folder.join("postgresql.conf"), SETTINGS);
+        fs::write(folder.join("pg_hba.conf"), RULES).unwrap();
+        // Not by starting it again: meanwhile another program could take the port.
+        let reload = "select pg_reload_conf()";
         let superuser = server.superuser().await;
+        superuser.batch_execute(reload).await.unwrap();
+        let superuser = timeout(HUNG, server.superuser_with_tls())
+            .await
+            .expect("it does not read its settings");
         for statement in [
             "create database certified",
             "create database secret",
@@ -55,6 +65,17 @@ impl Server {
             superuser.batch_execute(statement).await.unwrap();
         }
         server
+    }
+
+    /// A connection over the Unix socket, when whoever connects meets a server that speaks TLS.
+    async fn superuser_with_tls(&self) -> Client {
+        loop {
+            let newcomer = self.superuser().await;
+            let ssl = newcomer.query_one("show ssl", &[]).await.unwrap();
+            if ssl.get::<_, &str>(0) == "on" {
+                return newcomer;
+            }
+        }
     }
 
     /// `parameters` are of the form `sslmode=require&sslrootcert=…`.

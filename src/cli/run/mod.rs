@@ -25,6 +25,7 @@ use clock::Moment;
 
 pub(super) use keeper::{KEEPER, Keeper};
 pub(super) use lock::Run;
+pub(super) use signals::is_ignored;
 
 /// How often both processes look at the clock whatever happens: timers may stand still while the
 /// machine sleeps.

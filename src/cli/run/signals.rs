@@ -23,12 +23,10 @@ impl Signals {
     /// Those of them that are not ignored: what whoever started this has switched off (as `nohup`
     /// does) stays off, here and in the command.
     pub(super) fn listen(signals: impl IntoIterator<Item = Signal>) -> io::Result<Self> {
-        let ignored = ignored();
         let mut heard = Vec::new();
         for signal in signals {
-            let number = signal as i32;
-            if ignored >> (number - 1) & 1 == 0 {
-                heard.push((signal, unix::signal(SignalKind::from_raw(number))?));
+            if !is_ignored(signal) {
+                heard.push((signal, unix::signal(SignalKind::from_raw(signal as i32))?));
             }
         }
         Ok(Self(heard))
@@ -46,6 +44,11 @@ impl Signals {
         })
         .await
     }
+}
+
+/// Whether this process ignores it, where the system says.
+pub(in crate::cli) fn is_ignored(signal: Signal) -> bool {
+    ignored() >> (signal as i32 - 1) & 1 != 0
 }
 
 /// The set of signals that this process ignores, a bit for each, where the system says.

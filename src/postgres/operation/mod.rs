@@ -7,6 +7,7 @@ mod pool;
 mod roles;
 mod several;
 mod statistics;
+mod together;
 mod waiting;
 
 use std::future::Future;
@@ -19,6 +20,7 @@ pub(super) use pool::*;
 pub(super) use roles::*;
 pub(super) use several::*;
 pub(super) use statistics::*;
+pub(super) use together::*;
 pub(super) use waiting::*;
 
 use super::Repository;

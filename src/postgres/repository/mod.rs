@@ -1,11 +1,14 @@
 mod audit;
 mod diagnose;
+#[cfg(feature = "cli")]
+pub(super) mod floors;
 mod m3_mutex;
 mod one;
 mod pool;
 mod roles;
 mod several;
 mod statistics;
+mod together;
 mod waiting;
 
 pub(super) use diagnose::{Rights, Whereabouts};
@@ -17,6 +20,8 @@ use tokio_postgres::GenericClient;
 use super::{
     SchemaName,
     call::Call,
+    hot::Hot,
+    preparing::Prepared,
     row::{HOLD_COLUMNS, Outcome, STATISTICS_COLUMNS, WAITER_COLUMNS},
 };
 use crate::domain::MutexId;
@@ -31,14 +36,14 @@ use crate::domain::MutexId;
 #[derive(Clone, Debug)]
 pub struct Repository {
     statements: Arc<Statements>,
+    /// What is prepared on the one connection that this value is for.
+    prepared: Option<Prepared>,
 }
 
 #[derive(Debug)]
 struct Statements {
     schema: SchemaName,
-    capture: String,
-    refresh: String,
-    release: String,
+    hot: HotStatements,
     request: String,
     holder_in_the_way: String,
     list_waiting: String,
@@ -66,6 +71,17 @@ struct Statements {
     audit: String,
 }
 
+/// No two of them have as many parameters.
+#[derive(Debug)]
+struct HotStatements {
+    capture: Hot,
+    refresh: Hot,
+    release: Hot,
+    capture_together: Hot,
+    refresh_together: Hot,
+    release_together: Hot,
+}
+
 impl Repository {
     /// The functions in this schema.
     pub fn new(schema: SchemaName) -> Self {
@@ -81,10 +97,29 @@ impl Repository {
                 arguments(count)
             )
         };
+        let decide_together = |function: &str, count: usize| {
+            format!(
+                "select {outcome}, place from {in_schema}.{function}({})",
+                arguments(count)
+            )
+        };
+        let hot = |function: &str, count: usize, gates: usize| {
+            Hot::new(decide(function, count), count, gates, &schema, function)
+        };
+        // A request that is left alone has no row.
+        let hot_together = |function: &str, count: usize, gates: usize| {
+            let text = decide_together(function, count);
+            Hot::new(text, count, gates, &schema, function).or_no_row()
+        };
         let statements = Statements {
-            capture: decide("capture", 18),
-            refresh: decide("refresh", 6),
-            release: decide("release", 6),
+            hot: HotStatements {
+                capture: hot("capture", 18, 1),
+                refresh: hot("refresh", 6, 1),
+                release: hot("release", 6, 2),
+                capture_together: hot_together("capture_together", 16, 1),
+                refresh_together: hot_together("refresh_together", 6, 3),
+                release_together: hot_together("release_together", 6, 4),
+            },
             request: decide("request", 4),
             holder_in_the_way: decide("holder_in_the_way", 8),
             list_waiting: format!(
@@ -132,6 +167,16 @@ impl Repository {
         };
         Self {
             statements: Arc::new(statements),
+            prepared: None,
+        }
+    }
+
+    /// The same functions, for calls on the connection on which this is prepared, each a transaction
+    /// of its own.
+    pub(super) fn with_prepared(&self, prepared: Option<Prepared>) -> Self {
+        Self {
+            statements: Arc::clone(&self.statements),
+            prepared,
         }
     }
 
@@ -152,6 +197,37 @@ impl Repository {
             operation,
             id,
             token: None,
+            prepared: self.prepared.as_ref(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{HotStatements, Repository, SchemaName};
+
+    #[test]
+    fn no_two_hot_statements_have_as_many_parameters() {
+        let repository = Repository::new(SchemaName::default());
+        let HotStatements {
+            capture,
+            refresh,
+            release,
+            capture_together,
+            refresh_together,
+            release_together,
+        } = &repository.statements.hot;
+        let all = [
+            capture,
+            refresh,
+            release,
+            capture_together,
+            refresh_together,
+            release_together,
+        ];
+        let numbers: BTreeSet<usize> = all.iter().map(|hot| hot.parameters()).collect();
+        assert_eq!(numbers.len(), all.len(), "{numbers:?}");
     }
 }

@@ -54,7 +54,7 @@ impl Repository {
         };
         let (id, owner) = (&request.id, &request.owner);
         call.decide(
-            &self.statements.capture,
+            &self.statements.hot.capture,
             &[
                 (&id.group(), Type::TEXT),
                 (&id.mode(), Type::TEXT),
@@ -93,7 +93,7 @@ impl Repository {
         let call = self.call(client, "refresh", Some(id));
         let answer = call
             .decide(
-                &self.statements.refresh,
+                &self.statements.hot.refresh,
                 &[
                     (&id.group(), Type::TEXT),
                     (&id.mode(), Type::TEXT),
@@ -129,7 +129,7 @@ impl Repository {
         let call = self.call(client, "release", Some(id));
         let answer = call
             .decide(
-                &self.statements.release,
+                &self.statements.hot.release,
                 &[
                     (&id.group(), Type::TEXT),
                     (&id.mode(), Type::TEXT),

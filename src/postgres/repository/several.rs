@@ -164,7 +164,7 @@ impl Repository {
         captured.collect::<Result<_>>().map(CapturedAll::Captured)
     }
 
-    fn in_line_or_busy<C: GenericClient + Sync>(
+    pub(super) fn in_line_or_busy<C: GenericClient + Sync>(
         &self,
         call: &Call<'_, C>,
         captures: &[CaptureRequest],

@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use axum::{Extension, extract::State, http::HeaderMap, response::Response};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::{
@@ -9,7 +12,7 @@ use super::{
     wish,
 };
 use crate::{
-    domain::{CaptureOutcome, Captured, Error, MutexId, MutexOwner},
+    domain::{CaptureOutcome, Captured, Error, Mutex, MutexId, MutexOwner, Wish},
     json::Hold,
     mutexes::Mutexes,
     server::{
@@ -106,7 +109,8 @@ pub(in crate::server) async fn capture(
             Undelivered::new(&app.errands, give_back)
         }
     };
-    let (mutexes, owner) = (app.mutexes.clone(), asker.owner);
+    let (mutexes, owner) = (app.mutexes.clone(), asker.owner.clone());
+    let wanted = mutex.clone();
     let capture = async move {
         let mut capture = mutexes.capture(mutex).owner(owner);
         if let Some(rule) = rule {
@@ -130,7 +134,12 @@ pub(in crate::server) async fn capture(
         }
         // Before it waits: what it may have captured without learning it is given back, too.
         let undelivered = asker.is_known_to_nobody.then(undelivered);
-        let answer = app.unless_stopping(capture).await?;
+        let mut answer = app.unless_stopping(capture).await?;
+        if let Err(Error::Timeout { holder, .. }) = &mut answer
+            && holder.is_none()
+        {
+            *holder = in_the_way(&app, wanted, &asker.owner).await;
+        }
         match undelivered {
             Some(undelivered) => {
                 let (captured, undelivered) = undelivered.outcome(answer)?;
@@ -144,6 +153,18 @@ pub(in crate::server) async fn capture(
         Some(undelivered) => undelivered.told_in(text),
         None => text.into(),
     }))
+}
+
+/// How long it may take to find out who was in the way, when the time is up: the database may be busy.
+const AFTERWARDS: Duration = Duration::from_secs(5);
+
+/// Whoever is in this owner's way, where the time was up before that was known.
+async fn in_the_way(app: &SharedApp, wanted: Wish, owner: &MutexOwner) -> Option<Box<Mutex>> {
+    let look = timeout(AFTERWARDS, app.mutexes.holder_in_the_way(wanted, owner));
+    // That the time is up is true whatever comes of it. And somebody in line has no token: it would be
+    // taken for a hold.
+    let holder = app.unless_stopping(look).await.ok()?.ok()?.ok()??;
+    (holder.fencing_token.get() != 0).then(|| Box::new(holder))
 }
 
 /// Releases what nobody knows how to release. Until then it counts as at work, also if its client is

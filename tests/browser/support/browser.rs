@@ -180,6 +180,8 @@ impl Driver {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("pgmutex-browser-{}-{number}", std::process::id());
         let home = env::temp_dir().join(name);
+        // An earlier process of the same number may have left its own.
+        let _ = fs::remove_dir_all(&home);
         fs::create_dir(&home).unwrap();
         let mut process = Command::new("chromedriver")
             .arg("--port=0")

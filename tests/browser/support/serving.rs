@@ -12,7 +12,7 @@ use pgmutex::{
     private_server::PrivatePostgres,
     server::{Limits, Server},
 };
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{net::TcpSocket, sync::oneshot, task::JoinHandle};
 use tokio_postgres::NoTls;
 
 /// The PostgreSQL that the tests of this process share: each has a schema of its own.
@@ -33,6 +33,9 @@ pub(crate) struct Serving {
     /// A server that has stopped has stopped for good.
     new_server: Box<dyn Fn() -> Server + Send + Sync>,
     address: SocketAddr,
+    /// Bound to the address too, and listening to nobody: while no server has the port, nobody else is
+    /// given it.
+    _reserved: TcpSocket,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -56,11 +59,15 @@ impl Serving {
         limits.drain_time = Duration::from_secs(3600);
         let shared = mutexes.clone();
         let new_server = move || set(Server::new(shared.clone()).limits(limits.clone()));
+        let reserved = TcpSocket::new_v4().unwrap();
+        reserved.set_reuseaddr(true).unwrap();
+        reserved.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let mut serving = Self {
             new_server: Box::new(new_server),
             mutexes,
             schema,
-            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            address: reserved.local_addr().unwrap(),
+            _reserved: reserved,
             running: None,
         };
         serving.start_again().await;
@@ -86,7 +93,6 @@ impl Serving {
     pub(crate) async fn start_again(&mut self) {
         let server = (self.new_server)();
         let listening = server.bind(self.address).await.unwrap();
-        self.address = listening.address();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(listening.run(async move {
             let _ = stopped.await;

@@ -14,6 +14,10 @@ use crate::{program::pgmutex, support::Database};
 const PROGRAMS: usize = 20;
 const ROUNDS: usize = 200;
 
+/// So long that no hold ends by itself while a round lasts, on however busy a machine: one that stands
+/// still for longer than a hold lasts has no way to keep others out.
+const TIMEOUT: &str = "12s";
+
 /// Mutexes that are fought for at the same time, each in its share of the rounds.
 const LANES: usize = 2;
 
@@ -24,8 +28,8 @@ const WORK: &str = r#"
     [ "$3" = stubborn ] && trap '' TERM
     exec 9>>"$1"
     flock --nonblock 9 || echo overlap >>"$2"
-    sleep 100 &
-    timeout 100 sleep 100 &
+    sleep 1000 &
+    timeout 1000 sleep 1000 &
     echo "$PPID $$"
     read told
     exit 0"#;
@@ -82,7 +86,7 @@ impl Lane {
             "run",
             "--non-blocking",
             "--timeout",
-            "3s",
+            TIMEOUT,
             &self.mutex,
             "--",
         ]);
@@ -163,10 +167,31 @@ impl Lane {
         won > 0
     }
 
+    /// Returns when nobody is at work any more, nor about to begin: the command line of a program, of
+    /// its keeper and of its script names the file, and the rest has it open.
+    async fn nobody_is_left(&self) {
+        eventually(|| {
+            let names_it = |process: &fs::DirEntry| {
+                let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+                let mut words = line.split(|byte| *byte == 0);
+                words.any(|word| word == self.lock.as_bytes())
+            };
+            let mut processes = fs::read_dir("/proc").unwrap().flatten();
+            if processes.any(|process| names_it(&process)) {
+                return false;
+            }
+            let locked = std::process::Command::new("flock")
+                .args(["--nonblock", &self.lock, "true"])
+                .status();
+            locked.unwrap().success()
+        })
+        .await;
+    }
+
     async fn fight(mut self, database: Arc<Database>) -> usize {
         let session = database.session().await;
-        let free = format!(
-            "select (count(*) = 0)::text from pgmutex.mutex_model where expires_at > clock_timestamp() and concat_ws('/', mutex_group, mutex_mode, mutex_id) = '{}'",
+        let an_hour_passes = format!(
+            "update pgmutex.mutex_model set captured_since = captured_since - interval '1 hour' where concat_ws('/', mutex_group, mutex_mode, mutex_id) = '{}'",
             self.mutex
         );
         let mut won = 0;
@@ -182,11 +207,13 @@ impl Lane {
                 },
             };
             let way = ["ready to end", "stubborn"][self.dice.below(2)];
-            // A hold of one that was killed lasts until its time is up; then somebody wins.
+            // What belongs to one that was killed ends long before its hold does; when that is over, too,
+            // somebody wins.
             let mut has_won = self.round(victim, way).await;
             won += usize::from(has_won);
             while round % 2 == 0 && !has_won {
-                must(session.ask_until(&free, |free| free == "true")).await;
+                self.nobody_is_left().await;
+                session.run(&an_hour_passes).await;
                 has_won = self.round(Victim::Nobody, way).await;
             }
         }

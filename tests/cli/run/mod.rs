@@ -11,21 +11,27 @@ mod terminal;
 use std::{
     ffi::OsStr,
     fs,
-    path::PathBuf,
     process::{Output, Stdio},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
 
-use crate::program::{Ended, pgmutex};
+use crate::{
+    metrics_file::Folder,
+    program::{Ended, pgmutex},
+};
 
 /// The mutex of the tests, each of which has a database of its own.
 const MUTEX: &str = "tests/run/1";
+
+/// How often a test is begun at the most that a machine which stands still for some seconds keeps from
+/// finding anything out.
+const ATTEMPTS: usize = 10;
 
 /// Waits for what must come, and fails if it does not. Not a measure of anything.
 async fn must<F: Future>(future: F) -> F::Output {
@@ -50,6 +56,7 @@ struct Run {
     child: Child,
     input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
+    said: BufReader<ChildStderr>,
 }
 
 impl Run {
@@ -75,9 +82,11 @@ impl Run {
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let said = BufReader::new(child.stderr.take().unwrap());
         Self {
             input: child.stdin.take(),
             output,
+            said,
             child,
         }
     }
@@ -88,19 +97,26 @@ impl Run {
 
     /// The next line that the command prints.
     async fn line(&mut self) -> String {
-        must(self.output.next_line())
-            .await
-            .unwrap()
-            .expect("the command prints no more")
+        let line = self.line_unless_over().await;
+        line.expect("the command prints no more")
     }
 
-    /// The numbers in it.
+    /// The same; `None` if the command ends without one.
+    async fn line_unless_over(&mut self) -> Option<String> {
+        must(self.output.next_line()).await.unwrap()
+    }
+
+    /// The numbers in the next line.
     async fn numbers(&mut self) -> Vec<u32> {
-        let line = self.line().await;
-        let numbers = line.split_whitespace().map(|number| number.parse());
-        numbers
-            .collect::<Result<_, _>>()
-            .unwrap_or_else(|_| panic!("{line}"))
+        numbers(&self.line().await)
+    }
+
+    /// The next line that the program says.
+    async fn word(&mut self) -> String {
+        let mut word = String::new();
+        must(self.said.read_line(&mut word)).await.unwrap();
+        assert_ne!(word, "", "the program says no more");
+        word
     }
 
     fn signal(&self, name: &str) {
@@ -119,8 +135,7 @@ impl Run {
             output.push('\n');
         }
         let mut said = Vec::new();
-        let mut errors = self.child.stderr.take().unwrap();
-        must(errors.read_to_end(&mut said)).await.unwrap();
+        must(self.said.read_to_end(&mut said)).await.unwrap();
         let status = must(self.child.wait()).await.unwrap();
         Ended::from(Output {
             status,
@@ -130,14 +145,34 @@ impl Run {
     }
 }
 
+fn numbers(line: &str) -> Vec<u32> {
+    let numbers = line.split_whitespace().map(|number| number.parse());
+    numbers
+        .collect::<Result<_, _>>()
+        .unwrap_or_else(|_| panic!("{line}"))
+}
+
+/// Whether a run has ended because no heartbeat came in time: as it should where the machine stands still.
+fn was_not_kept(ended: &Ended) -> bool {
+    let reasons = [
+        "because the database could not be reached",
+        "before the command was started",
+    ];
+    ended.code == Some(79) && reasons.iter().any(|reason| ended.said.contains(reason))
+}
+
 /// Sends a signal by its name.
 fn signal(process: u32, name: &str) {
+    assert!(signal_if_there(process, name), "{name}: no such process");
+}
+
+/// The same; whether there was such a process.
+fn signal_if_there(process: u32, name: &str) -> bool {
     let kill = format!("kill -{name} {process}");
     let sent = std::process::Command::new("sh")
         .args(["-c", &kill])
-        .status()
-        .unwrap();
-    assert!(sent.success(), "{kill}");
+        .status();
+    sent.unwrap().success()
 }
 
 /// Whether a process is there; one that is only waited for is not.
@@ -145,25 +180,4 @@ fn is_alive(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let state = stat.rsplit(") ").next().unwrap_or_default();
     !(state.is_empty() || state.starts_with(['Z', 'X']))
-}
-
-/// A folder of a test's own, removed with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("pgmutex-run-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -6,6 +6,9 @@ use std::sync::{
 use pgmutex::{Mutexes, private_server::PrivatePostgres};
 use tokio_postgres::{Client, NoTls};
 
+/// Lets the functions that wait for another's transaction do so for as long as it takes.
+const PATIENT: &str = include_str!("../../it/support/patient_transactions.sql");
+
 /// A database of a test's own, in a server that all tests share. The server's time zone is none of
 /// the application's.
 pub(crate) struct Database {
@@ -32,10 +35,13 @@ impl Database {
         Self { name }
     }
 
-    /// With the schema of this library.
+    /// With the schema of this library. Who waits for another's transaction is patient: however long
+    /// the others take in a fight, it waits until they are done.
     pub(crate) async fn migrated() -> Self {
         let database = Self::empty().await;
         database.mutexes().await.migrate().await.unwrap();
+        let client = database.client().await;
+        client.batch_execute(PATIENT).await.unwrap();
         database
     }
 

@@ -1,7 +1,7 @@
 //! Who may do what about the audit, and what those who may not can make it say: nothing but the truth.
 
 use super::{audited, trail};
-use crate::support::{Database, session_at};
+use crate::support::{Database, Session, session_at};
 
 /// What an application may call: all of them, even those that it should not be granted.
 async fn application(database: &Database) -> (String, String) {
@@ -11,6 +11,19 @@ async fn application(database: &Database) -> (String, String) {
     );
     database.session().await.run(&grant).await;
     (role, url)
+}
+
+/// Takes the role away once its session is over, which removes its temporary tables itself.
+async fn goes(role: &str, caller: Session, session: &Session) {
+    let there = format!(
+        "select count(*)::text from pg_stat_activity where pid = {}",
+        caller.process_id()
+    );
+    drop(caller);
+    session.ask_until(&there, |count| count == "0").await;
+    session
+        .run(&format!("drop owned by {role} cascade; drop role {role}"))
+        .await;
 }
 
 #[tokio::test]
@@ -47,10 +60,7 @@ async fn only_the_owner_switches_it_reads_it_and_drops_months() {
         .await
         .unwrap_err();
     assert_eq!(error.code().unwrap().code(), "42501");
-    drop(caller);
-    session
-        .run(&format!("drop owned by {role} cascade; drop role {role}"))
-        .await;
+    goes(&role, caller, &session).await;
 }
 
 #[tokio::test]
@@ -86,10 +96,7 @@ async fn those_who_may_capture_cannot_forge_why_a_hold_ended() {
     caller.capture("o", "a").await;
     caller.release("o", "a").await;
     assert_eq!(trail(&session, "o").await, "captured a, released a");
-    drop(caller);
-    session
-        .run(&format!("drop owned by {role} cascade; drop role {role}"))
-        .await;
+    goes(&role, caller, &session).await;
 }
 
 /// It may write holds, not events; and neither its path nor temporary tables of its own stand in for ours.
@@ -100,7 +107,7 @@ async fn another_program_that_writes_rows_itself_is_recorded_by_the_owner() {
     session
         .run(&format!(
             "grant usage on schema pgmutex to {role}; grant insert, delete, select on pgmutex.mutex_model to {role}; \
-             grant execute on function pgmutex.next_fencing_token, pgmutex.rule_ends_at to {role}; \
+             grant execute on function pgmutex.next_fencing_token, pgmutex.rule_ends_at, pgmutex.hold_is_within_limits to {role}; \
              grant temporary on database {} to {role}",
             database.name()
         ))
@@ -114,10 +121,7 @@ async fn another_program_that_writes_rows_itself_is_recorded_by_the_owner() {
         )
         .await;
     assert_eq!(trail(&session, "m").await, "captured a, released a");
-    drop(caller);
-    session
-        .run(&format!("drop owned by {role} cascade; drop role {role}"))
-        .await;
+    goes(&role, caller, &session).await;
 }
 
 /// A partition that a superuser makes belongs to the owner of the rest.

@@ -123,6 +123,9 @@ async fn every_function_refuses_nulls() {
         "capture_all",
         "release_each",
         "release_owner",
+        "capture_together",
+        "refresh_together",
+        "release_together",
     ] {
         assert!(
             calls
@@ -170,6 +173,16 @@ async fn every_function_refuses_nulls() {
             "release_owner(null)",
             "release_owner('')",
             "release_owner('me', null)",
+            "refresh_together('{g,g}', '{m}', '{i}', '{me}', '{7}', '{s}')",
+            "refresh_together('{g}', '{m}', '{i}', '{me}', '{7}', null)",
+            "release_together('{g}', '{m}', '{i,i}', '{}', '{7}')",
+            "release_together('{g}', '{m}', array_fill('i'::text, array[1001]), '{me}', '{7}')",
+            "release_together('{g}', '{m}', '{{i}}', '{me}', '{7}')",
+            // Their elements are not where one looks for them.
+            "release_together('{g}', '{m}', '[0:1]={i,j}', '{me}', '{7}')",
+            "release_together('{g}', '[2:3]={m,n}', '{i,j}', '{me}', '{7}')",
+            "refresh_together('{g}', '{m}', '{i,j}', '{me}', '[0:1]={7,8}', '{s}')",
+            "refresh_together('{g}', '{m}', '{i,j}', '{me}', '{7}', '[0:0]={s}')",
         ]
         .map(|call| format!("pgmutex.{call}")),
     );
@@ -191,6 +204,10 @@ async fn every_function_refuses_nulls() {
         "capture_each('[]')",
         "capture_all('[]', wait => null, while_holding => '{}')",
         "release_each('[]', durable => null)",
+        "release_together('{g}', '{m}', '{}', '{me}', '{7}', durable => null)",
+        // What is said of one request makes no sense: it is not decided about.
+        "release_together('{null}', '{m}', '{i}', '{me}', '{7}')",
+        "refresh_together('{g}', '{m}', '{i}', '{null}', '{7}', '{s}')",
         "look_at_lines(7, true, null)",
         "look_at_lines(7, true, '{}')",
     ] {

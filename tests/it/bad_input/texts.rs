@@ -154,6 +154,25 @@ async fn the_limits_are_in_bytes_and_the_same_in_rust_and_sql() {
         characters.take(limit).collect::<String>()
     });
     assert!(agree(&mutexes, &client, &texts).await);
+    // And so does the place of one who waits for it.
+    client
+        .execute("delete from pgmutex.mutex_model", &[])
+        .await
+        .unwrap();
+    let ask = "select outcome from pgmutex.capture($1, $2, $3, $4, wait => true)";
+    let [group, mode, id, session] = [0, 1, 2, 3].map(|column| &texts[column]);
+    let other: String = session.chars().rev().collect();
+    for (session, expected) in [
+        (session, "captured"),
+        (&other, "queued"),
+        (&other, "queued"),
+    ] {
+        let row = client
+            .query_one(ask, &[group, mode, id, session])
+            .await
+            .unwrap();
+        assert_eq!(row.get::<_, &str>(0), expected);
+    }
 }
 
 #[tokio::test]

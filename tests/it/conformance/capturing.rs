@@ -119,10 +119,10 @@ pub(super) async fn a_hold_whose_timeout_has_passed_makes_way(subject: &Subject)
         .mutexes
         .capture(&id)
         .owner(owner("a").with_name("Ada").unwrap())
-        .timeout(secs(60))
+        .timeout(secs(36_000))
         .await
         .unwrap();
-    subject.pass(50).await;
+    subject.pass(20_000).await;
     assert!(
         subject
             .mutexes
@@ -132,7 +132,7 @@ pub(super) async fn a_hold_whose_timeout_has_passed_makes_way(subject: &Subject)
             .unwrap_err()
             .is_busy()
     );
-    subject.pass(11).await;
+    subject.pass(17_000).await;
     let second = subject
         .mutexes
         .capture(&id)

@@ -18,8 +18,9 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use pgmutex::{
-    Access, CaptureAllRequest, CaptureRequest, Captured, CapturedAll, Error, MutexBackend, MutexId,
-    MutexQuery, Mutexes, Result, Role, SessionBackend, Ticket, current_owner,
+    Access, CaptureAllRequest, CaptureRequest, Captured, CapturedAll, Coalescing, Error,
+    MutexBackend, MutexId, MutexQuery, Mutexes, Result, Role, SessionBackend, Ticket,
+    current_owner,
 };
 
 use crate::support::{Database, owner};
@@ -40,9 +41,20 @@ enum Time {
 
 impl Subject {
     pub(crate) async fn postgres() -> Self {
-        let database = Database::fresh().await;
+        let database = Database::with_patient_lines().await;
         Self {
             mutexes: database.mutexes().await,
+            backend: Arc::new(Coalescing::new(database.backend())),
+            time: Time::Postgres(database),
+        }
+    }
+
+    /// The same where each call travels alone, however many there are at once.
+    pub(crate) async fn each_alone() -> Self {
+        let database = Database::with_patient_lines().await;
+        let builder = Mutexes::builder().coalescing(false);
+        Self {
+            mutexes: builder.connect(database.url()).await.unwrap(),
             backend: Arc::new(database.backend()),
             time: Time::Postgres(database),
         }
@@ -50,7 +62,7 @@ impl Subject {
 
     /// The same for one who has the role admin, and may do nothing else in the database.
     pub(crate) async fn admin() -> Self {
-        let database = Database::fresh().await;
+        let database = Database::with_patient_lines().await;
         let (role, url) = database.role("").await;
         let owner = database.mutexes().await;
         owner.grant_role(&role, Role::Admin).await.unwrap();
@@ -154,6 +166,13 @@ macro_rules! on_every_backend {
             $(#[tokio::test]
             async fn $case() {
                 super::$group::$case(&super::Subject::postgres().await).await;
+            })*
+        }
+
+        mod each_alone {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$group::$case(&super::Subject::each_alone().await).await;
             })*
         }
 

@@ -12,7 +12,7 @@ use super::{Subject, wish, wish_with};
 use crate::support::{mutex_id, owner};
 
 /// Far longer than anything here takes.
-const HANG: Duration = Duration::from_secs(60);
+const HANG: Duration = Duration::from_secs(300);
 
 /// Asks, and if need be asks again in one's turn, until it is captured.
 pub(super) async fn wait_for(subject: &Subject, capture: CaptureRequest) -> Captured {

@@ -27,9 +27,11 @@ async fn on_a_healthy_server_everything_is_ok() {
         .parse()
         .unwrap();
     let mut bad = not_ok(&diagnosis);
-    // An old server is noted as such, which is as well.
+    // An old server is noted as such, which is as well; so is a busy machine, which answers late.
     bad.retain(|finding| {
-        !(finding == "version: note" || version < 140_000 && finding == "attached holds: note")
+        !(finding == "version: note"
+            || finding == "round trip: note"
+            || version < 140_000 && finding == "attached holds: note")
     });
     assert_eq!(bad, [""; 0], "{diagnosis:#?}");
     // Every subject is there, the good ones too.

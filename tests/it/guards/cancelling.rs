@@ -15,8 +15,8 @@ use futures_util::poll;
 use pgmutex::{Access, Error, GuardParts, Lock, MutexId, Mutexes, TryLocked, Upgrade};
 use tokio::{runtime::Builder, sync::Notify};
 
-use super::{are_kept_alive, held, in_line, must};
-use crate::support::{Database, Session, mutex_id};
+use super::{Over, are_kept_alive, held, in_line, in_time, must};
+use crate::support::{Database, Session, Travel, both_ways, mutex_id, pool_of};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -32,7 +32,7 @@ impl Wake for Bell {
 
 /// Polls a future this many times, each time it says that it can go on, and drops it: at once, or
 /// when it says that it could go on. Gives its output if it came so far.
-async fn give_up<F: Future>(
+pub(crate) async fn give_up<F: Future>(
     future: F,
     polls: usize,
     when_it_could_go_on: bool,
@@ -93,22 +93,37 @@ fn lock(mutexes: &Mutexes, id: &MutexId) -> Lock {
     mutexes.lock(id).timeout(LONG)
 }
 
-#[tokio::test]
-async fn of_a_lock() {
+both_ways! {
+    of_a_lock
+    of_a_lock_that_waits
+    of_a_wait_with_an_end
+    of_several_locks_that_wait_together
+    of_a_try
+    of_an_attached_lock
+    of_a_release
+    of_work_with_a_guard
+    of_a_fence
+    of_a_change_between_shared_and_exclusive
+    of_an_adoption
+    behind_an_open_transaction
+    outside_of_a_runtime
+    after_the_mutexes
+}
+
+async fn of_a_lock(travel: Travel) {
     let database = Database::fresh().await;
     let (mutexes, session, id) = (
-        database.mutexes().await,
+        travel.mutexes(&database).await,
         database.session().await,
         mutex_id("m"),
     );
     at_every_await(&session, async || lock(&mutexes, &id).await.unwrap()).await;
 }
 
-#[tokio::test]
-async fn of_a_lock_that_waits() {
+async fn of_a_lock_that_waits(travel: Travel) {
     let database = Database::fresh().await;
     let (mutexes, session, id) = (
-        database.mutexes().await,
+        travel.mutexes(&database).await,
         database.session().await,
         mutex_id("m"),
     );
@@ -122,11 +137,10 @@ async fn of_a_lock_that_waits() {
     .await;
 }
 
-#[tokio::test]
-async fn of_a_wait_with_an_end() {
+async fn of_a_wait_with_an_end(travel: Travel) {
     let database = Database::fresh().await;
     let (mutexes, session, id) = (
-        database.mutexes().await,
+        travel.mutexes(&database).await,
         database.session().await,
         mutex_id("m"),
     );
@@ -139,10 +153,9 @@ async fn of_a_wait_with_an_end() {
     .await;
 }
 
-#[tokio::test]
-async fn of_several_locks_that_wait_together() {
+async fn of_several_locks_that_wait_together(travel: Travel) {
     let database = Database::fresh().await;
-    let (mutexes, session) = (database.mutexes().await, database.session().await);
+    let (mutexes, session) = (travel.mutexes(&database).await, database.session().await);
     let (a, b) = (mutex_id("a"), mutex_id("b"));
     at_every_await(&session, async || {
         let first = lock(&mutexes, &b).await.unwrap();
@@ -155,10 +168,9 @@ async fn of_several_locks_that_wait_together() {
     .await;
 }
 
-#[tokio::test]
-async fn of_a_try() {
+async fn of_a_try(travel: Travel) {
     let database = Database::fresh().await;
-    let (mutexes, session) = (database.mutexes().await, database.session().await);
+    let (mutexes, session) = (travel.mutexes(&database).await, database.session().await);
     let another = fresh_ids();
     at_every_await(&session, async || {
         let id = another();
@@ -172,29 +184,27 @@ async fn of_a_try() {
     .await;
 }
 
-#[tokio::test]
-async fn of_an_attached_lock() {
+async fn of_an_attached_lock(travel: Travel) {
     let database = Database::fresh().await;
     let (session, id) = (database.session().await, mutex_id("m"));
-    let shared = database.mutexes().await;
+    let shared = travel.mutexes(&database).await;
     at_every_await(&session, async || {
         shared.lock(&id).attached().await.unwrap()
     })
     .await;
     // And each time with a session that is opened for it.
     at_every_await(&session, async || {
-        let mutexes = database.mutexes().await;
+        let mutexes = travel.mutexes(&database).await;
         let guard = mutexes.lock(&id).attached().await.unwrap();
         guard.release().await.unwrap()
     })
     .await;
 }
 
-#[tokio::test]
-async fn of_a_release() {
+async fn of_a_release(travel: Travel) {
     let database = Database::fresh().await;
     let (mutexes, session, id) = (
-        database.mutexes().await,
+        travel.mutexes(&database).await,
         database.session().await,
         mutex_id("m"),
     );
@@ -205,11 +215,10 @@ async fn of_a_release() {
     .await;
 }
 
-#[tokio::test]
-async fn of_work_with_a_guard() {
+async fn of_work_with_a_guard(travel: Travel) {
     let database = Database::fresh().await;
     let (mutexes, session, id) = (
-        database.mutexes().await,
+        travel.mutexes(&database).await,
         database.session().await,
         mutex_id("m"),
     );
@@ -231,11 +240,10 @@ async fn of_work_with_a_guard() {
     .await;
 }
 
-#[tokio::test]
-async fn of_a_fence() {
+async fn of_a_fence(travel: Travel) {
     let database = Database::fresh().await;
     let (mutexes, session, id) = (
-        database.mutexes().await,
+        travel.mutexes(&database).await,
         database.session().await,
         mutex_id("m"),
     );
@@ -251,10 +259,9 @@ async fn of_a_fence() {
     .await;
 }
 
-#[tokio::test]
-async fn of_a_change_between_shared_and_exclusive() {
+async fn of_a_change_between_shared_and_exclusive(travel: Travel) {
     let database = Database::fresh().await;
-    let (mutexes, session) = (database.mutexes().await, database.session().await);
+    let (mutexes, session) = (travel.mutexes(&database).await, database.session().await);
     let another = fresh_ids();
     at_every_await(&session, async || {
         let reader = mutexes.read(another()).timeout(LONG).await.unwrap();
@@ -267,11 +274,10 @@ async fn of_a_change_between_shared_and_exclusive() {
 }
 
 /// A hold that nobody keeps is not the adoption's to release: it can be adopted again.
-#[tokio::test]
-async fn of_an_adoption() {
+async fn of_an_adoption(travel: Travel) {
     let database = Database::fresh().await;
     let (mutexes, session, id) = (
-        database.mutexes().await,
+        travel.mutexes(&database).await,
         database.session().await,
         mutex_id("m"),
     );
@@ -320,11 +326,10 @@ async fn behind_a_transaction<F: Future + ?Sized>(
     blocker
 }
 
-#[tokio::test]
-async fn behind_an_open_transaction() {
+async fn behind_an_open_transaction(travel: Travel) {
     let database = Database::fresh().await;
     let (mutexes, session, id) = (
-        database.mutexes().await,
+        travel.mutexes(&database).await,
         database.session().await,
         mutex_id("m"),
     );
@@ -359,11 +364,10 @@ async fn behind_an_open_transaction() {
     nothing_stays(&session).await;
 }
 
-#[tokio::test]
-async fn outside_of_a_runtime() {
+async fn outside_of_a_runtime(travel: Travel) {
     let database = Database::fresh().await;
     let (mutexes, session, id) = (
-        database.mutexes().await,
+        travel.mutexes(&database).await,
         database.session().await,
         mutex_id("m"),
     );
@@ -377,11 +381,10 @@ async fn outside_of_a_runtime() {
     nothing_stays(&session).await;
 }
 
-#[tokio::test]
-async fn after_the_mutexes() {
+async fn after_the_mutexes(travel: Travel) {
     let database = Database::fresh().await;
     let (mutexes, session, id) = (
-        database.mutexes().await,
+        travel.mutexes(&database).await,
         database.session().await,
         mutex_id("m"),
     );
@@ -390,7 +393,7 @@ async fn after_the_mutexes() {
     assert!(!guard.is_lost());
     assert!(must(guard.release()).await.unwrap().is_released());
 
-    let mutexes = database.mutexes().await;
+    let mutexes = travel.mutexes(&database).await;
     let guard = lock(&mutexes, &id).await.unwrap();
     drop(mutexes);
     drop(guard);
@@ -452,14 +455,15 @@ async fn without_a_thread_of_its_own() {
         second.await.unwrap()
     })
     .await;
-    let guard = mutexes
-        .lock(&id)
-        .timeout(Duration::from_secs(1))
-        .await
-        .unwrap();
-    are_kept_alive(&session).await;
-    drop(guard);
-    nothing_stays(&session).await;
+    in_time(async || -> Result<(), Over> {
+        let short = mutexes.lock(&id).timeout(Duration::from_secs(1));
+        let guard = short.await.unwrap();
+        let kept = are_kept_alive(&session).await;
+        drop(guard);
+        nothing_stays(&session).await;
+        kept
+    })
+    .await;
 }
 
 /// A connection that the library's thread has opened into a pool of the application's can be used
@@ -468,8 +472,7 @@ async fn without_a_thread_of_its_own() {
 async fn the_pool_of_the_application_stays_as_it_is() {
     let database = Database::fresh().await;
     let (session, id) = (database.session().await, mutex_id("m"));
-    let pool = pgmutex::pool_for_url(database.url()).unwrap();
-    pool.resize(1);
+    let pool = pool_of(database.url(), 1);
     let mutexes = Mutexes::new(pool.clone());
     lock(&mutexes, &id).await.unwrap().release().await.unwrap();
     let client = pool.get().await.unwrap();

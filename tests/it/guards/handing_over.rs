@@ -1,10 +1,11 @@
 //! A hold that goes from one process to another, and one that changes between shared and exclusive.
 
-use std::{future::IntoFuture, time::Duration};
+use std::{future::IntoFuture, pin::pin, time::Duration};
 
+use futures_util::poll;
 use pgmutex::{Access, Error, Guard, GuardParts, Lock, Upgrade};
 
-use super::{are_kept_alive, held, must};
+use super::{Over, are_kept_alive, held, holds, in_time, must};
 use crate::support::{Database, mutex_id};
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -22,24 +23,33 @@ fn sent(parts: &GuardParts) -> GuardParts {
 #[tokio::test]
 async fn a_hold_is_handed_over_and_kept_alive_by_the_other() {
     let database = Database::fresh().await;
-    let (ours, theirs) = (database.mutexes().await, database.mutexes().await);
     let (session, id) = (database.session().await, mutex_id("m"));
-    let guard = locked(ours.lock(&id).timeout(Duration::from_secs(5))).await;
-    let (lost, token) = (guard.lost(), guard.fencing_token());
-    let parts = guard.into_parts();
-    assert_eq!(sent(&parts), parts);
-    drop(ours);
-    assert!(theirs.try_lock(&id).await.unwrap().guard().is_none());
-    let adopted = must(theirs.adopt(sent(&parts))).await.unwrap();
-    assert_eq!(adopted.fencing_token(), token);
-    for _ in 0..2 {
-        are_kept_alive(&session).await;
-    }
-    assert!(!adopted.is_lost());
-    assert!(adopted.release().await.unwrap().is_released());
-    // Whoever watched the first guard heard of no loss.
-    drop(lost);
-    held(&session, 0).await;
+    in_time(async || -> Result<(), Over> {
+        let (ours, theirs) = (database.mutexes().await, database.mutexes().await);
+        let guard = locked(ours.lock(&id).timeout(LONG)).await;
+        let token = guard.fencing_token();
+        let mut lost = pin!(guard.lost());
+        let parts = guard.into_parts();
+        assert_eq!(sent(&parts), parts);
+        drop(ours);
+        assert!(theirs.try_lock(&id).await.unwrap().guard().is_none());
+        // So that it needs to be kept alive: whoever adopts it goes by its row.
+        session
+            .run("update pgmutex.mutex_model set auto_release_config = '6', captured_since = clock_timestamp()")
+            .await;
+        let adopted = must(theirs.adopt(sent(&parts))).await?;
+        assert_eq!(adopted.fencing_token(), token);
+        for _ in 0..2 {
+            are_kept_alive(&session).await?;
+        }
+        holds(&adopted)?;
+        assert!(adopted.release().await.unwrap().is_released());
+        // Whoever watched the first guard heard of no loss.
+        assert!(poll!(&mut lost).is_pending());
+        held(&session, 0).await;
+        Ok(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -195,15 +205,18 @@ async fn a_changed_hold_is_kept_alive() {
         database.session().await,
         mutex_id("m"),
     );
-    let mut guard = locked(mutexes.write(&id).timeout(3 * SHORT)).await;
-    for _ in 0..3 {
-        guard = must(guard.downgrade()).await.unwrap();
-        are_kept_alive(&session).await;
-        let Upgrade::Upgraded(writer) = must(guard.try_upgrade()).await.unwrap() else {
-            panic!("it is alone");
-        };
-        guard = writer;
-        are_kept_alive(&session).await;
-    }
-    assert!(!guard.is_lost());
+    in_time(async || -> Result<(), Over> {
+        let mut guard = locked(mutexes.write(&id).timeout(3 * SHORT)).await;
+        for _ in 0..3 {
+            guard = must(guard.downgrade()).await?;
+            are_kept_alive(&session).await?;
+            let Upgrade::Upgraded(writer) = must(guard.try_upgrade()).await? else {
+                panic!("it is alone");
+            };
+            guard = writer;
+            are_kept_alive(&session).await?;
+        }
+        holds(&guard)
+    })
+    .await;
 }

@@ -9,11 +9,13 @@ use std::{
     time::Duration,
 };
 
-use pgmutex::{Leader, Leadership, Mutexes};
+use pgmutex::{Error, Leader, Leadership, Mutexes};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{held, in_line, must};
 use crate::support::{Database, Session, mutex_id};
+
+const LONG: Duration = Duration::from_secs(3600);
 
 /// How many lead at the moment: never two.
 #[derive(Clone, Default)]
@@ -50,9 +52,7 @@ fn lead(leader: Leader, name: &'static str, throne: &Throne, terms: &Terms) -> J
 }
 
 fn leader(mutexes: &Mutexes) -> Leader {
-    mutexes
-        .leader(&mutex_id("m"))
-        .timeout(Duration::from_secs(1))
+    mutexes.leader(&mutex_id("m")).timeout(LONG)
 }
 
 struct Court {
@@ -61,7 +61,7 @@ struct Court {
     throne: Throne,
     terms: Terms,
     begun: mpsc::UnboundedReceiver<(&'static str, Leadership)>,
-    _database: Database,
+    database: Database,
 }
 
 impl Court {
@@ -74,7 +74,7 @@ impl Court {
             throne: Throne::default(),
             terms,
             begun,
-            _database: database,
+            database,
         }
     }
 
@@ -132,6 +132,11 @@ async fn whoever_loses_the_mutex_leads_no_more_and_waits_again() {
     assert!(second.fencing_token() > first.fencing_token());
     // Taken away, and free: the same one leads again, in a new term.
     court.mutexes.force_release(&id, "test").await.unwrap();
+    // A write behind its fence tells it, long before a heartbeat would.
+    let mut client = court.database.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let fenced = second.guard().fence(&transaction).await;
+    assert!(matches!(fenced, Err(Error::Lost { .. })), "{fenced:?}");
     must(second.lost()).await;
     let (name, third) = court.next_term().await;
     assert_eq!(name, "b");

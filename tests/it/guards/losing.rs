@@ -12,7 +12,7 @@ use futures_util::poll;
 use pgmutex::{Error, Guard, GuardState, MutexId, Mutexes, Released, Upgrade};
 use tokio::runtime::Builder;
 
-use super::{are_kept_alive, held, must};
+use super::{Over, are_kept_alive, held, holds, in_time, must, over};
 use crate::support::{Cut, Database, Proxy, Session, mutex_id, session_at};
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -24,14 +24,29 @@ async fn lock(mutexes: &Mutexes, id: &MutexId, timeout: Duration) -> Guard {
         .unwrap()
 }
 
-/// Returns when a guard is in this state.
-async fn becomes(guard: &Guard, state: GuardState, session: &Session) {
+/// Returns when a guard is in this state, or its hold is over.
+async fn becomes(guard: &Guard, state: GuardState, session: &Session) -> Result<(), Over> {
     must(async {
-        while guard.state() != state {
+        loop {
+            let now = guard.state();
+            if now == state {
+                return Ok(());
+            }
+            if now == GuardState::Lost {
+                return Err(over(guard));
+            }
             session.ask("select ''").await;
         }
     })
-    .await;
+    .await
+}
+
+/// Releases what is still held.
+async fn gives_back(guard: Guard) -> Result<(), Over> {
+    match guard.release().await.unwrap().is_released() {
+        true => Ok(()),
+        false => Err(Over),
+    }
 }
 
 #[tokio::test]
@@ -40,7 +55,6 @@ async fn a_hold_that_was_taken_away_is_lost_at_the_next_heartbeat() {
     let (mutexes, id) = (database.mutexes().await, mutex_id("m"));
     let guard = lock(&mutexes, &id, SHORT).await;
     let lost = guard.lost();
-    assert!(!guard.is_lost());
     mutexes.force_release(&id, "test").await.unwrap();
     must(lost).await;
     assert_eq!(guard.state(), GuardState::Lost);
@@ -66,31 +80,43 @@ async fn what_is_not_held_need_not_be_released() {
 #[tokio::test]
 async fn a_guard_that_was_released_is_not_lost() {
     let database = Database::fresh().await;
-    let (mutexes, id) = (database.mutexes().await, mutex_id("m"));
-    let guard = lock(&mutexes, &id, SHORT).await;
-    let mut lost = pin!(guard.lost());
-    guard.release().await.unwrap();
-    let (other, session) = (lock(&mutexes, &id, SHORT).await, database.session().await);
-    are_kept_alive(&session).await;
-    assert!(poll!(&mut lost).is_pending());
-    drop(other);
+    let (mutexes, session, id) = (
+        database.mutexes().await,
+        database.session().await,
+        mutex_id("m"),
+    );
+    in_time(async || -> Result<(), Over> {
+        let guard = lock(&mutexes, &id, SHORT).await;
+        let mut lost = pin!(guard.lost());
+        guard.release().await.unwrap();
+        // Until then it could be lost.
+        if poll!(&mut lost).is_ready() {
+            return Err(Over);
+        }
+        let other = lock(&mutexes, &id, SHORT).await;
+        are_kept_alive(&session).await?;
+        assert!(poll!(&mut lost).is_pending());
+        drop(other);
+        Ok(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn while_heartbeats_fail_it_is_uncertain_and_held_again_when_they_do_not() {
     let database = Database::fresh().await;
-    let (proxy, session) = (
-        Proxy::in_front_of(database.url()).await,
-        database.session().await,
-    );
-    let mutexes = Mutexes::connect(proxy.url()).await.unwrap();
-    let guard = lock(&mutexes, &mutex_id("m"), Duration::from_secs(9)).await;
-    proxy.set(Cut::Everything);
-    becomes(&guard, GuardState::Uncertain, &session).await;
-    assert!(!guard.is_lost());
-    proxy.set(Cut::Nowhere);
-    becomes(&guard, GuardState::Held, &session).await;
-    assert!(guard.release().await.unwrap().is_released());
+    let session = database.session().await;
+    in_time(async || -> Result<(), Over> {
+        let proxy = Proxy::in_front_of(database.url()).await;
+        let mutexes = Mutexes::connect(proxy.url()).await.unwrap();
+        let guard = lock(&mutexes, &mutex_id("m"), Duration::from_secs(9)).await;
+        proxy.set(Cut::Everything);
+        becomes(&guard, GuardState::Uncertain, &session).await?;
+        proxy.set(Cut::Nowhere);
+        becomes(&guard, GuardState::Held, &session).await?;
+        gives_back(guard).await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -120,18 +146,22 @@ async fn when_its_time_is_up_it_is_lost_and_stays_so() {
 #[tokio::test]
 async fn connections_that_break_lose_nothing() {
     let database = Database::fresh().await;
-    let (mutexes, session) = (database.mutexes().await, database.session().await);
-    let guard = lock(&mutexes, &mutex_id("m"), Duration::from_secs(6)).await;
-    let observer = database.session().await;
+    let (session, observer) = (database.session().await, database.session().await);
     let all_others = format!(
         "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid not in ({}, {})",
         session.process_id(),
         observer.process_id(),
     );
-    observer.run(&all_others).await;
-    are_kept_alive(&session).await;
-    assert_eq!(guard.state(), GuardState::Held);
-    assert!(guard.release().await.unwrap().is_released());
+    in_time(async || -> Result<(), Over> {
+        let mutexes = database.mutexes().await;
+        let guard = lock(&mutexes, &mutex_id("m"), Duration::from_secs(6)).await;
+        observer.run(&all_others).await;
+        are_kept_alive(&session).await?;
+        // The database knows before the guard does.
+        becomes(&guard, GuardState::Held, &session).await?;
+        gives_back(guard).await
+    })
+    .await;
 }
 
 /// Says what there was when it was dropped.
@@ -301,17 +331,21 @@ async fn nothing_is_kept_alive_beyond_its_longest_hold() {
 async fn code_that_blocks_does_not_end_a_hold() {
     let database = Database::fresh().await;
     let mutexes = database.mutexes().await;
-    let guard = lock(&mutexes, &mutex_id("m"), SHORT).await;
-    let url = database.url().to_owned();
-    // This is the only thread of the runtime.
-    elsewhere(async move {
-        let session = session_at(&url).await;
-        for _ in 0..4 {
-            are_kept_alive(&session).await;
-        }
-    });
-    assert_eq!(guard.state(), GuardState::Held);
-    assert!(guard.release().await.unwrap().is_released());
+    in_time(async || -> Result<(), Over> {
+        let guard = lock(&mutexes, &mutex_id("m"), SHORT).await;
+        let url = database.url().to_owned();
+        // This is the only thread of the runtime.
+        elsewhere(async move {
+            let session = session_at(&url).await;
+            for _ in 0..4 {
+                are_kept_alive(&session).await?;
+            }
+            Ok::<_, Over>(())
+        })?;
+        holds(&guard)?;
+        gives_back(guard).await
+    })
+    .await;
 }
 
 /// Records each statement that changes holds, and how many.
@@ -331,38 +365,47 @@ async fn all_guards_of_a_process_beat_in_one_statement() {
     let database = Database::fresh().await;
     let (mutexes, session) = (database.mutexes().await, database.session().await);
     session.run(RECORD).await;
-    let mut guards = Vec::new();
-    for number in 0..GUARDS {
-        guards.push(
-            lock(
-                &mutexes,
-                &mutex_id(&number.to_string()),
-                Duration::from_secs(3),
-            )
-            .await,
-        );
-    }
-    let together = format!("select count(*)::text from beat where holds = {GUARDS}");
-    must(session.ask_until(&together, |count| count.parse::<u32>().unwrap() >= 3)).await;
+    let together = format!(
+        "select case when (select count(*) from beat where holds = {GUARDS}) >= 3 then 'together' \
+                     when exists (select from pgmutex.mutex_model where expires_at < clock_timestamp()) then 'over' end"
+    );
     let apart = format!(
         "select count(*)::text from beat where holds < {GUARDS} and number > (select min(number) from beat where holds = {GUARDS})"
     );
-    assert_eq!(session.ask(&apart).await, "0");
+    in_time(async || -> Result<(), Over> {
+        held(&session, 0).await;
+        session.run("truncate beat").await;
+        let mut guards = Vec::new();
+        for number in 0..GUARDS {
+            let id = mutex_id(&number.to_string());
+            guards.push(lock(&mutexes, &id, Duration::from_secs(3)).await);
+        }
+        if must(session.ask_until(&together, |_| true)).await == "over" {
+            return Err(Over);
+        }
+        let apart = session.ask(&apart).await;
+        guards.iter().try_for_each(holds)?;
+        assert_eq!(apart, "0");
 
-    // One that is lost takes no other with it.
-    mutexes.force_release(&mutex_id("7"), "test").await.unwrap();
-    must(guards[7].lost()).await;
-    are_kept_alive(&session).await;
-    for (number, guard) in guards.iter().enumerate() {
-        assert_eq!(guard.is_lost(), number == 7);
-    }
+        // One that is lost takes no other with it.
+        mutexes.force_release(&mutex_id("7"), "test").await.unwrap();
+        must(guards[7].lost()).await;
+        are_kept_alive(&session).await?;
+        assert!(guards.remove(7).is_lost());
+        guards.iter().try_for_each(holds)
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn who_watches_a_guard_watches_what_becomes_of_it() {
     let database = Database::fresh().await;
-    let (mutexes, id) = (database.mutexes().await, mutex_id("m"));
-    let reader = must(async { mutexes.read(&id).timeout(SHORT).await })
+    let (mutexes, mut client, id) = (
+        database.mutexes().await,
+        database.client().await,
+        mutex_id("m"),
+    );
+    let reader = must(async { mutexes.read(&id).timeout(LONG).await })
         .await
         .unwrap();
     let lost = reader.lost();
@@ -371,6 +414,10 @@ async fn who_watches_a_guard_watches_what_becomes_of_it() {
     };
     let reader = writer.downgrade().await.unwrap();
     mutexes.force_release(&id, "test").await.unwrap();
+    // A write behind its fence tells it, long before a heartbeat would.
+    let transaction = client.transaction().await.unwrap();
+    let fenced = reader.fence(&transaction).await;
+    assert!(matches!(fenced, Err(Error::Lost { .. })), "{fenced:?}");
     must(lost).await;
     assert!(reader.is_lost());
 }

@@ -15,9 +15,10 @@ use std::{
     env,
     future::Future,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use pgmutex::{Error, Guard, GuardState};
 use tokio::time::timeout;
 
 use crate::support::Session;
@@ -43,12 +44,59 @@ pub(crate) async fn held(session: &Session, count: usize) {
     must(session.ask_until(held, |answer| answer == count)).await;
 }
 
-/// Returns when all holds have been kept alive again.
-pub(crate) async fn are_kept_alive(session: &Session) {
+/// A hold was over before a test was done with it: one that lasts for a second is, if the machine
+/// stands still for as long.
+#[derive(Debug)]
+pub(crate) struct Over;
+
+impl From<Error> for Over {
+    fn from(error: Error) -> Self {
+        assert!(matches!(error, Error::Lost { .. }), "{error:?}");
+        Self
+    }
+}
+
+/// Repeats what comes to nothing if a hold is over too soon, with a new one. A machine does not stand
+/// still each time.
+pub(crate) async fn in_time(attempt: impl AsyncFn() -> Result<(), Over>) {
+    for _ in 0..20 {
+        if attempt().await.is_ok() {
+            return;
+        }
+    }
+    panic!("the hold is over each time");
+}
+
+/// That a guard is sure of its hold.
+pub(crate) fn holds(guard: &Guard) -> Result<(), Over> {
+    match guard.state() {
+        GuardState::Held => Ok(()),
+        GuardState::Uncertain => Err(Over),
+        GuardState::Lost => Err(over(guard)),
+    }
+}
+
+/// That it was over when it was lost: as long as it could be relied on, nothing is a reason to give it up.
+pub(crate) fn over(guard: &Guard) -> Over {
+    if let Some(end) = guard.trusted_until() {
+        assert!(end <= Instant::now(), "it is given up too soon");
+    }
+    Over
+}
+
+/// Returns when all holds have been kept alive again, or one of them is over.
+pub(crate) async fn are_kept_alive(session: &Session) -> Result<(), Over> {
     let now = session.ask("select clock_timestamp()::text").await;
-    let earlier =
-        format!("select count(*)::text from pgmutex.mutex_model where captured_since <= '{now}'");
-    must(session.ask_until(&earlier, |count| count == "0")).await;
+    let outcome = format!(
+        "select case when count(*) = 0 or bool_or(expires_at < clock_timestamp()) then 'over' \
+                     when count(*) filter (where captured_since <= '{now}') = 0 then 'kept' end \
+         from pgmutex.mutex_model"
+    );
+    let outcome = must(session.ask_until(&outcome, |_| true)).await;
+    match outcome.as_str() {
+        "kept" => Ok(()),
+        _ => Err(Over),
+    }
 }
 
 /// Another process, which runs a test of this program; killed when this is dropped.

@@ -22,26 +22,26 @@ pub(crate) struct Breakage {
 
 const FORGETS_THE_LOCK: Breakage = Breakage {
     function: "capture",
-    right: "perform lock_mutex(capture.mutex_group, capture.mutex_mode, capture.mutex_id);",
-    wrong: "",
+    right: "lock_key := mutex_key(capture.mutex_group, capture.mutex_mode, capture.mutex_id);",
+    wrong: "lock_key := nextval('mutex_ticket_sequence');",
 };
 const LETS_READERS_IN_BESIDE_A_WRITER: Breakage = Breakage {
-    function: "capture",
+    function: "capture_contended",
     right: "or wants_permit > 0 and other.permit > 0 and others <",
     wrong: "or wants_permit > 0 and others <",
 };
 const IGNORES_THE_LIMIT_OF_OTHERS: Breakage = Breakage {
-    function: "capture",
-    right: "coalesce(least(strictest, capture.permits), others + 1)",
-    wrong: "coalesce(capture.permits, others + 1)",
+    function: "capture_contended",
+    right: "coalesce(least(strictest, capture_contended.permits), others + 1)",
+    wrong: "coalesce(capture_contended.permits, others + 1)",
 };
 const IGNORES_THE_LINE: Breakage = Breakage {
-    function: "capture",
+    function: "capture_contended",
     right: "if ahead is null\n",
     wrong: "if true\n",
 };
 const DRAWS_TOKENS_BACKWARDS: Breakage = Breakage {
-    function: "draw_fencing_token",
+    function: "capture",
     right: "+ nextval(",
     wrong: "+ 1000000 - nextval(",
 };
@@ -127,10 +127,18 @@ async fn is_noticed(breakage: Breakage, steps: Vec<Step>, shown: fn(&Violation) 
     let database = Database::fresh().await;
     let right = recorded(&database, &steps).await;
     assert_eq!(violations(&right), [], "in a database that is right");
-    let database = Database::fresh().await;
-    breakage.happens_to(&database.client().await).await;
-    let found = violations(&recorded(&database, &steps).await);
-    assert!(found.iter().any(shown), "{found:?}");
+    // Of one who waits and does not ask again for some seconds nothing is expected, and the next step
+    // may come as late as that.
+    let mut found = Vec::new();
+    for _ in 0..5 {
+        let database = Database::fresh().await;
+        breakage.happens_to(&database.client().await).await;
+        found.extend(violations(&recorded(&database, &steps).await));
+        if found.iter().any(shown) {
+            return;
+        }
+    }
+    panic!("not noticed: {found:?}");
 }
 
 #[tokio::test]
@@ -256,14 +264,16 @@ async fn contenders_notice_what_is_broken() {
     let client = database.client().await;
     LETS_READERS_IN_BESIDE_A_WRITER.happens_to(&client).await;
     IGNORES_THE_LINE.happens_to(&client).await;
-    let found = violations(&contention(&database, 8, 15, 0).await);
-    let shows = |breakage: fn(&Violation) -> bool| found.iter().any(breakage);
-    assert!(shows(|violation| matches!(
-        violation,
-        Violation::Overlap { .. }
-    )));
-    assert!(shows(|violation| matches!(
-        violation,
-        Violation::PassedInLine { .. }
-    )));
+    // One fight may go well by chance; the next need not.
+    let mut found = Vec::new();
+    for _ in 0..20 {
+        found.extend(violations(&contention(&database, 8, 15, 0).await));
+        let shows = |breakage: fn(&Violation) -> bool| found.iter().any(breakage);
+        if shows(|violation| matches!(violation, Violation::Overlap { .. }))
+            && shows(|violation| matches!(violation, Violation::PassedInLine { .. }))
+        {
+            return;
+        }
+    }
+    panic!("not noticed: {found:?}");
 }

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use super::uses::{Asked, Use, Violation, violations};
 use crate::{histories::breakages::Breakage, support::Database};
 
-/// How long a contention may take before the test is considered hung. Not a measure of anything.
+/// How long one use of a session may take before it is considered hung. Not a measure of anything.
 const HUNG: Duration = Duration::from_secs(90);
 
 async fn now(client: &Client) -> i64 {
@@ -99,9 +99,12 @@ impl Worker {
         for round in 0..rounds {
             let with_lease = !(self.number + round).is_multiple_of(3);
             let delay = [0.0, 0.004, 0.02][(self.number * 7 + round) % 3];
-            let had = self.asks(with_lease, delay).await;
-            tokio::task::yield_now().await;
-            calls.push(self.gives_back(had).await);
+            let uses = async {
+                let had = self.asks(with_lease, delay).await;
+                tokio::task::yield_now().await;
+                self.gives_back(had).await
+            };
+            calls.push(timeout(HUNG, uses).await.expect("the worker hangs"));
         }
         calls
     }
@@ -126,10 +129,7 @@ async fn contention(
         let worker = Worker::new(database, worker).await;
         tasks.spawn(worker.works(rounds, Arc::clone(&begin)));
     }
-    let calls = timeout(HUNG, tasks.join_all())
-        .await
-        .expect("the workers hang")
-        .concat();
+    let calls = tasks.join_all().await.concat();
     let found = violations(&ids, &calls);
     (calls, found)
 }

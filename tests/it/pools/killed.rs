@@ -13,6 +13,7 @@ use crate::{
 
 const DATABASE: &str = "PGMUTEX_TEST_WORKER_DATABASE";
 const ATTACHED: &str = "PGMUTEX_TEST_WORKER_ATTACHED";
+const TIMEOUT: &str = "PGMUTEX_TEST_WORKER_TIMEOUT";
 
 fn pool(mutexes: &Mutexes) -> SessionPool {
     SessionPool::new(mutexes, "p").with_next_use_delay(Duration::ZERO)
@@ -25,9 +26,13 @@ async fn worker() {
     let mutexes = Mutexes::connect(&url).await.unwrap();
     let pool = pool(&mutexes);
     let checkout = pool.checkout();
+    let timeout: u64 = env::var(TIMEOUT).map_or(2, |seconds| seconds.parse().unwrap());
     let session = match env::var(ATTACHED) {
         Ok(_) => checkout.attached().await.unwrap(),
-        Err(_) => checkout.timeout(Duration::from_secs(2)).await.unwrap(),
+        Err(_) => {
+            let timeout = Duration::from_secs(timeout);
+            checkout.timeout(timeout).await.unwrap()
+        }
     };
     session.lost().await;
     let refused = session.success(1).await.unwrap_err();
@@ -64,16 +69,23 @@ async fn what_an_attached_worker_had_is_there_at_once_when_it_is_killed() {
     assert_eq!(checkout(&s, "b", "").await, "captured 1");
 }
 
+const AN_HOUR_PASSES: &str =
+    "update pgmutex.mutex_model set captured_since = captured_since - interval '1 hour';
+    update pgmutex.pool_session set look_at_lease = look_at_lease - interval '1 hour'";
+
 #[tokio::test]
 async fn who_waits_for_what_a_killed_worker_had_gets_it() {
-    for environment in [&[(ATTACHED, "")][..], &[]] {
+    for (kind, value) in [(ATTACHED, ""), (TIMEOUT, "300")] {
         let database = Database::fresh().await;
-        let (mut worker, s) = taken_by_a_process(&database, environment).await;
+        let (mut worker, s) = taken_by_a_process(&database, &[(kind, value)]).await;
         let mutexes = database.mutexes().await;
         let pool = pool(&mutexes);
         let waiting = tokio::spawn(async move { pool.checkout().wait_forever().await });
         in_line(&s, 1).await;
         worker.kill();
+        if kind == TIMEOUT {
+            s.run(AN_HOUR_PASSES).await;
+        }
         let session = must(waiting).await.unwrap().unwrap();
         must(session.give_back()).await.unwrap();
     }
@@ -132,7 +144,11 @@ async fn leases_and_locks_survive_a_crash_of_the_server() {
 
 async fn through_a_proxy(database: &Database) -> (Mutexes, Proxy) {
     let proxy = Proxy::in_front_of(database.url()).await;
-    let mutexes = Mutexes::connect(proxy.url()).await.unwrap();
+    let mutexes = Mutexes::builder()
+        .settle_timeout(Duration::from_secs(60))
+        .connect(proxy.url())
+        .await
+        .unwrap();
     pool(&mutexes).count_active().await.unwrap();
     (mutexes, proxy)
 }

@@ -38,8 +38,12 @@ async fn what_is_checked_out_comes_back_when_it_is_given_back() {
     assert!(matches!(none, Error::NoneAvailable { .. }), "{none:?}");
     let none = pool.get_session().await.unwrap_err();
     assert!(matches!(none, Error::NoneAvailable { .. }), "{none:?}");
-    let late = pool.checkout().wait(Duration::from_millis(20)).await;
+    let other = database.mutexes().await;
+    let of_other: SessionPool<Account> = SessionPool::new(&other, "p");
+    let late = of_other.checkout().wait(Duration::from_millis(20)).await;
     assert!(matches!(late, Err(Error::NoneAvailable { waited, .. }) if !waited.is_zero()));
+    // It may have been told before it was even in line.
+    other.shutdown().await;
     in_line(&s, 0).await;
 
     let mut second = pin!(pool.checkout().wait_forever().into_future());

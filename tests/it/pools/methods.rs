@@ -20,6 +20,11 @@ async fn a_session_is_taken_used_locked_and_brought_back() {
     assert_eq!((&used.payload, used.use_count), (&json!({"n": 1}), 1));
     let locked_for = used.next_use.unwrap() - used.last_use.unwrap();
     assert_eq!(locked_for, TimeDelta::seconds(3));
+    // From here on none becomes ready again while the test lasts.
+    let pool = pool.with_next_use_delay(Period::hours(2.0));
+    pool.session_lock(used.id, Some(Period::hours(2.0)))
+        .await
+        .unwrap();
     let used = pool
         .get_session()
         .count_use(5)
@@ -90,9 +95,9 @@ async fn locks_and_blocks_last_as_long_as_is_said() {
         (Some(all), false, all_units),
         (Some(all), true, all_units),
         (
-            Some(Duration::from_millis(1500).into()),
+            Some(Duration::from_millis(3_600_500).into()),
             false,
-            TimeDelta::milliseconds(1500),
+            TimeDelta::milliseconds(3_600_500),
         ),
     ] {
         let before = pool.session(id).await.unwrap().updated_at;
@@ -118,6 +123,7 @@ async fn the_generic_operations_do_as_their_names_say() {
     let mutexes = database.mutexes().await;
     let pool: SessionPool<BTreeMap<String, i64>> = SessionPool::new(&mutexes, "p")
         .with_default_filter(SessionFilter::all().at_least("n", 2))
+        .with_next_use_delay(Period::hours(1.0))
         .with_operation_timeout(Duration::from_secs(30));
     for n in 1..=3 {
         pool.insert_one(&[("n".to_owned(), n), ("m".to_owned(), 0)].into())
@@ -208,7 +214,7 @@ async fn operations_end_at_their_limit() {
 async fn statistics_tell_how_a_pool_stands() {
     let database = Database::fresh().await;
     let (mutexes, s) = (database.mutexes().await, database.session().await);
-    let pool: SessionPool = SessionPool::new(&mutexes, "p");
+    let pool: SessionPool = SessionPool::new(&mutexes, "p").with_next_use_delay(Period::hours(1.0));
     let mut ids = Vec::new();
     for _ in 0..6 {
         ids.push(pool.add(&json!({})).await.unwrap().id);

@@ -3,6 +3,9 @@
 use super::steps::{add, checkout, get};
 use crate::support::{Database, Session};
 
+/// Not to be used again while a test lasts.
+const FOR_LONG: &str = ", next_use_delay => '1 hour'";
+
 /// As they are when their time has passed and nobody has looked since.
 pub(super) async fn all_are_due(s: &Session) {
     s.run(
@@ -26,12 +29,12 @@ async fn a_row_that_somebody_has_locked_is_passed_over_at_once() {
         }
         a.run("begin; select from pgmutex.pool_session where payload = '{\"n\": 1}' for update")
             .await;
-        assert_eq!(get(&b, "").await, "captured 2");
-        assert_eq!(checkout(&b, "b", "").await, "captured 3");
+        assert_eq!(get(&b, FOR_LONG).await, "captured 2");
+        assert_eq!(checkout(&b, "b", FOR_LONG).await, "captured 3");
         a.run("commit").await;
-        assert_eq!(get(&b, "").await, "captured 1");
-        assert_eq!(get(&b, "").await, "captured 4");
-        assert_eq!(get(&b, "").await, "none");
+        assert_eq!(get(&b, FOR_LONG).await, "captured 1");
+        assert_eq!(get(&b, FOR_LONG).await, "captured 4");
+        assert_eq!(get(&b, FOR_LONG).await, "none");
     }
 }
 
@@ -47,14 +50,14 @@ async fn who_takes_one_in_an_open_transaction_leaves_the_others_to_others() {
             all_are_due(&a).await;
         }
         a.run("begin").await;
-        assert_eq!(get(&a, "").await, "captured 1");
-        assert_eq!(checkout(&a, "a", "").await, "captured 2");
-        assert_eq!(get(&b, "").await, "captured 3");
-        assert_eq!(checkout(&b, "b", "").await, "captured 4");
-        assert_eq!(checkout(&b, "c", "").await, "none");
+        assert_eq!(get(&a, FOR_LONG).await, "captured 1");
+        assert_eq!(checkout(&a, "a", FOR_LONG).await, "captured 2");
+        assert_eq!(get(&b, FOR_LONG).await, "captured 3");
+        assert_eq!(checkout(&b, "b", FOR_LONG).await, "captured 4");
+        assert_eq!(checkout(&b, "c", FOR_LONG).await, "none");
         a.run("rollback").await;
-        assert_eq!(checkout(&b, "c", "").await, "captured 1");
-        assert_eq!(get(&b, "").await, "captured 2");
+        assert_eq!(checkout(&b, "c", FOR_LONG).await, "captured 1");
+        assert_eq!(get(&b, FOR_LONG).await, "captured 2");
     }
 }
 

@@ -45,9 +45,13 @@ const CALLS: [&str; 5] = [
 async fn are_bounded(sessions: &[&Session], most: u64, state: &str) {
     for s in sessions {
         for call in CALLS {
-            // The first one reads the catalogs, too, and what was left to be tidied up.
+            // The first one reads the catalogs, too, and what was left to be tidied up. So may any
+            // other, when the server has tidied up the catalogs.
             buffers(s, call).await;
-            let read = buffers(s, call).await;
+            let mut read = u64::MAX;
+            for _ in 0..3 {
+                read = read.min(buffers(s, call).await);
+            }
             assert!(read <= most, "{read} buffers, {state}: {call}");
         }
         s.run("delete from pgmutex.mutex_waiter; delete from pgmutex.mutex_model")
@@ -69,6 +73,12 @@ async fn change(s: &Session, change: &str) {
 async fn a_million_sessions_are_no_more_work_than_a_few() {
     let database = Database::fresh().await;
     let s = database.session().await;
+    for table in ["pool_session", "mutex_model", "mutex_waiter"] {
+        s.run(&format!(
+            "alter table pgmutex.{table} set (autovacuum_enabled = off)"
+        ))
+        .await;
+    }
     let early = with_plans(&database).await;
     let add = |from: &str, columns: &str, values: &str| {
         format!(

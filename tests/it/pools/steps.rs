@@ -31,16 +31,17 @@ async fn the_one_unused_for_longest_comes_next() {
     let database = Database::fresh().await;
     let s = database.session().await;
     add(&s, 3).await;
-    assert_eq!(get(&s, "").await, "captured 1");
+    let for_long = ", next_use_delay => '1 hour'";
+    assert_eq!(get(&s, for_long).await, "captured 1");
     assert_eq!(get(&s, ", next_use_delay => '0'").await, "captured 2");
     assert_eq!(get(&s, ", next_use_delay => '0'").await, "captured 3");
     assert_eq!(get(&s, ", next_use_delay => '0'").await, "captured 2");
     s.run("update pgmutex.pool_session set next_use = now()")
         .await;
-    assert_eq!(get(&s, "").await, "captured 1");
-    assert_eq!(get(&s, "").await, "captured 3");
-    assert_eq!(get(&s, "").await, "captured 2");
-    assert_eq!(get(&s, "").await, "none");
+    assert_eq!(get(&s, for_long).await, "captured 1");
+    assert_eq!(get(&s, for_long).await, "captured 3");
+    assert_eq!(get(&s, for_long).await, "captured 2");
+    assert_eq!(get(&s, for_long).await, "none");
 }
 
 #[tokio::test]

@@ -76,13 +76,14 @@ pub(super) fn violations(sessions: &[i64], calls: &[Asked]) -> Vec<Violation> {
         }
     }
     for call in calls {
-        found.extend(violation_of_order(&uses, call));
+        found.extend(violation_of_order(&uses, calls, call));
     }
     found
 }
 
 fn violation_of_order(
     uses: &BTreeMap<i64, Vec<(&Asked, &Use)>>,
+    calls: &[Asked],
     call: &Asked,
 ) -> Option<Violation> {
     // In the order in which sessions are to be taken: never used ones first.
@@ -93,11 +94,21 @@ fn violation_of_order(
     };
     let could_be_had = uses.iter().filter_map(|(session, of_one)| {
         // As long as this call was under way, it was free, and nobody else was asking for it.
-        let is_free = of_one.iter().all(|(other, used)| {
-            let is_over = used.given_back.map_or(other.until, |(_, until)| until);
-            is_over.max(used.next_use) < call.from || other.from > call.until
-        });
-        is_free.then_some(*session)
+        let is_over = |(other, used): &(&Asked, &Use)| {
+            used.given_back.map_or(other.until, |(_, until)| until)
+        };
+        let (before, after): (Vec<_>, Vec<_>) = of_one
+            .iter()
+            .partition(|used| is_over(used).max(used.1.next_use) < call.from);
+        let is_free = after.iter().all(|(other, _)| other.from > call.until);
+        // Who has seen it as it was before its last use keeps others from it to the end of its own call: a
+        // row that has changed since it was seen is locked before it is found to be of no use.
+        let last = before.iter().map(&is_over).max();
+        let may_be_locked = |last: Time| {
+            let mut others = calls.iter().filter(|other| other.worker != call.worker);
+            others.any(|other| other.from < last && other.until > call.from)
+        };
+        (is_free && !last.is_some_and(may_be_locked)).then_some(*session)
     });
     match &call.given {
         Some(given) => could_be_had

@@ -7,10 +7,11 @@ use crate::support::{Database, session_at};
 
 /// The functions that only an admin may call, beside those of an application.
 const FOR_ADMINS: &str = "bump_generation force_release pool_create_index pool_drop_index";
-const FOR_APPLICATIONS: &str = "attach_session capture capture_all capture_each doctor ensure_generation evict fence holder_in_the_way \
+const FOR_APPLICATIONS: &str = "attach_session capture capture_all capture_each capture_together doctor ensure_generation evict fence holder_in_the_way \
      keep leave_line list list_count list_waiting look_at_lines pool_activate pool_add pool_block pool_checkout \
      pool_count pool_count_active pool_delete pool_delete_one pool_find pool_find_one_and_update pool_get pool_get_session pool_inactive \
-     pool_list_indexes pool_lock pool_statistics pool_success pool_update refresh release release_each release_owner request statistics sweep";
+     pool_list_indexes pool_lock pool_statistics pool_success pool_update refresh refresh_together \
+     release release_each release_owner release_together request statistics sweep";
 const FOR_READERS: &str = "blocking held pool_statistics refinery_schema_history waiting";
 const READ_BY_APPLICATIONS: &str = "hold pool";
 
@@ -347,7 +348,12 @@ async fn objects_of_the_callers_do_not_stand_in_for_ours() {
             Role::Reader => assert!(shown.starts_with("sha256:"), "{shown}"),
             _ => assert_eq!(shown, "secret"),
         }
+        // Its temporary objects go when its session does.
+        let process_id = caller.process_id();
         drop(caller);
+        let is_there =
+            format!("select count(*)::text from pg_stat_activity where pid = {process_id}");
+        s.ask_until(&is_there, |count| count == "0").await;
         s.run(&format!("drop owned by {name} cascade")).await;
     }
     assert_eq!(

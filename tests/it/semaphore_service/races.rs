@@ -5,8 +5,8 @@ use pgmutex::Error;
 use super::{secs, service};
 use crate::support::{Database, Session};
 
-const SOMEONE_WAITS: &str =
-    "select (count(*) > 0)::text from pg_stat_activity where wait_event_type = 'Lock'";
+const SOMEONE_WAITS: &str = "select (count(*) > 0)::text from pg_stat_activity \
+     where datname = current_database() and wait_event_type = 'Lock'";
 
 /// A transaction that takes semaphore `s` from whoever has it and gives it to another holder of the
 /// same name, and is still open.

@@ -68,26 +68,26 @@ pub(super) async fn a_holder_that_outlived_its_timeout_makes_way(subject: &Subje
 
 pub(super) async fn the_holders_timeout_counts_not_the_askers(subject: &Subject) {
     let service = service(&subject.mutexes);
-    service.acquire("s", "ada", secs(100)).await.unwrap();
-    subject.pass(50).await;
+    service.acquire("s", "ada", secs(10_000)).await.unwrap();
+    subject.pass(5_000).await;
     let refused = service.acquire("s", "bob", secs(1)).await.unwrap();
     assert_eq!(refused.status, SemaphoreStatus::OwnedBySomeoneElse);
-    subject.pass(51).await;
-    let acquired = service.acquire("s", "bob", secs(1000)).await.unwrap();
+    subject.pass(5_001).await;
+    let acquired = service.acquire("s", "bob", secs(100_000)).await.unwrap();
     assert_eq!(acquired.status, SemaphoreStatus::ForcedReleased);
 }
 
 pub(super) async fn a_touch_starts_the_time_again(subject: &Subject) {
     let service = service(&subject.mutexes);
-    let acquired = service.acquire("s", "ada", secs(60)).await.unwrap();
-    subject.pass(50).await;
+    let acquired = service.acquire("s", "ada", secs(6_000)).await.unwrap();
+    subject.pass(5_000).await;
     let touched = service.touch("s", "ada").await.unwrap();
     assert_eq!(touched.status, SemaphoreStatus::Acquired);
     assert_eq!(touched.fencing_token, acquired.fencing_token);
-    assert!(touched.update_date_utc - touched.create_date_utc >= TimeDelta::seconds(50));
-    let end = touched.update_date_utc + TimeDelta::seconds(60);
+    assert!(touched.update_date_utc - touched.create_date_utc >= TimeDelta::seconds(5_000));
+    let end = touched.update_date_utc + TimeDelta::seconds(6_000);
     assert_eq!(touched.expires_at_utc, Some(end));
-    subject.pass(50).await;
+    subject.pass(5_000).await;
     let refused = service.acquire("s", "bob", secs(60)).await.unwrap();
     assert!(!refused.is_acquired());
 }

@@ -4,6 +4,7 @@ use std::{
         Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use pgmutex::{
@@ -14,6 +15,9 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
 use super::{Listener, Session};
+
+/// Lets the functions that wait for another's transaction do so for as long as it takes.
+const PATIENT: &str = include_str!("patient_transactions.sql");
 
 /// The server that the tests of this process share.
 enum Server {
@@ -66,22 +70,72 @@ pub(crate) struct Database {
 
 impl Database {
     /// With the schema in it: cloned from one that was migrated once, if the server goes with this
-    /// process and the template with it.
+    /// process and the template with it. Who waits for another's transaction is patient: however long
+    /// a machine takes between two steps of a test, the wait lasts until it is over.
     pub(crate) async fn fresh() -> Self {
         if let Server::Named(_) = Server::shared() {
-            let database = Self::empty().await;
-            database.mutexes().await.migrate().await.unwrap();
-            return database;
+            return Self::patient().await;
         }
         static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
         let template = TEMPLATE
             .get_or_init(|| async {
-                let template = Self::empty().await;
-                template.mutexes().await.migrate().await.unwrap();
+                let template = Self::patient().await;
+                template.has_no_visitors().await;
                 template
             })
             .await;
         Self::cloned_from(&template.name).await
+    }
+
+    /// The same where whoever waits stays in line for an hour without asking again, however long the
+    /// steps of a test take.
+    pub(crate) async fn with_patient_lines() -> Self {
+        let database = Self::fresh().await;
+        let patience = include_str!("patient_lines.sql");
+        database
+            .client()
+            .await
+            .batch_execute(patience)
+            .await
+            .unwrap();
+        database
+    }
+
+    /// With the schema in it, as the migrations make it.
+    pub(crate) async fn as_installed() -> Self {
+        let database = Self::empty().await;
+        database.mutexes().await.migrate().await.unwrap();
+        database
+    }
+
+    async fn patient() -> Self {
+        let database = Self::as_installed().await;
+        database
+            .client()
+            .await
+            .batch_execute(PATIENT)
+            .await
+            .unwrap();
+        database
+    }
+
+    /// Returns when nobody is connected to it any more: whoever closes a connection does not wait for
+    /// the server to notice, and what somebody is connected to cannot be copied.
+    async fn has_no_visitors(&self) {
+        let client = connect(&Server::shared().url("postgres")).await;
+        let visitors = "select 1 from pg_stat_activity where datname = $1";
+        let gone = async {
+            while !client
+                .query(visitors, &[&self.name])
+                .await
+                .unwrap()
+                .is_empty()
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let gone = tokio::time::timeout(Duration::from_secs(300), gone).await;
+        gone.expect("somebody stays connected");
     }
 
     /// With nothing in it.

@@ -48,6 +48,8 @@ impl Proxy {
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         ));
+        // The numbers of processes come again, and who was killed has left its folder.
+        let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir(&folder).unwrap();
         let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
         let proxy = Self {

@@ -117,11 +117,20 @@ impl Session {
 
     /// Returns when this session's step waits for a lock; fails if it never does.
     pub(crate) async fn is_blocked(&self) {
-        let waits = format!(
+        eventually(&self.observer, &self.waits(), |answer| answer == "true").await;
+    }
+
+    /// Returns when this step, which may give up by itself, waits for a lock or is over.
+    pub(crate) async fn is_blocked_or_over(&self, step: &Pending) {
+        let is_so = |answer: &str| answer == "true" || step.0.is_finished();
+        eventually(&self.observer, &self.waits(), is_so).await;
+    }
+
+    fn waits(&self) -> String {
+        format!(
             "select coalesce(wait_event_type = 'Lock', false)::text from pg_stat_activity where pid = {}",
             self.process_id
-        );
-        eventually(&self.observer, &waits, |answer| answer == "true").await;
+        )
     }
 
     /// Asks until there is an answer that will do; fails if there never is one.
@@ -138,6 +147,8 @@ async fn eventually(client: &Client, query: &str, will_do: impl Fn(&str) -> bool
             if let Some(answer) = answer.filter(|answer| will_do(answer)) {
                 return answer;
             }
+            // What it waits for needs the processors, too.
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     timeout(HUNG, asked)

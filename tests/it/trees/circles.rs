@@ -13,7 +13,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_wait_that_could_never_end_is_refused_across_paths() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let wait = format!("{ALL}{WAIT}");
     s.ask(&capture("/a/b/", "h", ALL)).await;
@@ -49,7 +49,7 @@ async fn a_wait_that_could_never_end_is_refused_across_paths() {
 /// Not the last one in the line of readers, but one before it, is kept out by what the asker has.
 #[tokio::test]
 async fn a_circle_through_one_further_ahead_at_a_path_is_found() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let shared = format!("{ALL}, access => 'shared'");
     s.ask(&capture("/a/b/", "h", &shared)).await;
@@ -105,7 +105,7 @@ async fn waits_at_and_for_h(s: &Session, path: &str) {
 
 #[tokio::test]
 async fn who_is_in_nobodys_way_above_and_below_closes_no_circle() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for (theirs, wanted) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
         waits_at_and_for_h(&s, theirs).await;
@@ -118,7 +118,7 @@ async fn who_is_in_nobodys_way_above_and_below_closes_no_circle() {
 
 #[tokio::test]
 async fn a_circle_through_one_ahead_who_waits_for_one_above_is_found() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for (theirs, wanted) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
         waits_at_and_for_h(&s, theirs).await;

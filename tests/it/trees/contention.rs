@@ -240,8 +240,15 @@ async fn contenders_notice_a_tree_that_is_broken() {
         let database = Database::fresh().await;
         let function = breakage.function;
         breakage.happens_to(&database.client().await).await;
-        let found = violations(&fight(&database, 6, 20).await.held);
-        assert!(found.iter().any(is_shown), "{function}");
+        // One fight may go well by chance; the next need not.
+        let mut fights = 0;
+        while !violations(&fight(&database, 6, 20).await.held)
+            .iter()
+            .any(is_shown)
+        {
+            fights += 1;
+            assert!(fights < 20, "{function}");
+        }
     }
 }
 

@@ -35,7 +35,7 @@ async fn a_path_is_in_the_way_of_those_above_and_below_it() {
 
 #[tokio::test]
 async fn whoever_waits_for_a_path_is_before_whoever_comes_later_above_and_below() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let ask = async |path: &str, owner: &str, more: &str| {
         s.ask(&capture(path, owner, &format!("{ALL}{more}"))).await

@@ -18,7 +18,7 @@ async fn ticket_of(s: &Session, owner: &str) -> String {
 
 #[tokio::test]
 async fn a_newcomer_is_behind_those_whom_it_would_be_in_the_way_of_or_they_in_its() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for (waited_for, wanted) in [
         ("/a/", "/a/b/"),
@@ -66,7 +66,7 @@ async fn a_newcomer_is_behind_those_whom_it_would_be_in_the_way_of_or_they_in_it
 
 #[tokio::test]
 async fn those_who_share_do_not_wait_for_each_other_above_and_below() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let shared = format!("{ALL}, access => 'shared'");
     for (waited_for, wanted) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
@@ -85,7 +85,7 @@ async fn those_who_share_do_not_wait_for_each_other_above_and_below() {
 
 #[tokio::test]
 async fn a_newcomer_at_a_sibling_is_not_held_up() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     s.ask(&capture("/a/b/", "h", ALL)).await;
     assert_eq!(
@@ -100,7 +100,7 @@ async fn a_newcomer_at_a_sibling_is_not_held_up() {
 
 #[tokio::test]
 async fn those_above_and_below_are_told_when_something_makes_room() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let mut listener = database.listener().await;
     for (held, wanted) in [
@@ -141,7 +141,7 @@ async fn those_above_and_below_are_told_when_something_makes_room() {
 
 #[tokio::test]
 async fn those_above_and_below_are_told_when_somebody_leaves_the_line() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let mut listener = database.listener().await;
     for (left, wanted) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
@@ -165,7 +165,7 @@ async fn those_above_and_below_are_told_when_somebody_leaves_the_line() {
 
 #[tokio::test]
 async fn those_who_may_come_in_beside_the_one_who_was_served_are_told() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let mut listener = database.listener().await;
     s.ask(&capture("/a/", "h", "")).await;
@@ -187,7 +187,7 @@ async fn those_who_may_come_in_beside_the_one_who_was_served_are_told() {
 
 #[tokio::test]
 async fn those_whom_an_eviction_lets_in_are_told() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let mut listener = database.listener().await;
     // What was over was also in the way of somebody elsewhere: below the path above, beside the one captured.
@@ -211,7 +211,7 @@ async fn those_whom_an_eviction_lets_in_are_told() {
 
 #[tokio::test]
 async fn those_above_and_below_are_told_when_a_sweep_or_a_request_removes_something() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let mut listener = database.listener().await;
     for (over, wanted) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
@@ -237,7 +237,7 @@ async fn those_above_and_below_are_told_when_a_sweep_or_a_request_removes_someth
 
 #[tokio::test]
 async fn a_look_says_whose_turn_it_is_and_when_to_look_again() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     let listener = database.listener().await;
     for (held, wanted) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
@@ -270,7 +270,7 @@ async fn a_look_says_whose_turn_it_is_and_when_to_look_again() {
 
 #[tokio::test]
 async fn those_who_died_waiting_above_and_below_are_passed_over() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     for (waited_for, wanted) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
         let listener = database.listener().await;
@@ -314,7 +314,7 @@ async fn nobody_waits_for_one_who_removes_the_dead_from_a_line_above() {
 
 #[tokio::test]
 async fn who_waits_for_several_paths_has_a_place_at_each() {
-    let database = Database::fresh().await;
+    let database = Database::with_patient_lines().await;
     let s = database.session().await;
     s.ask(&capture("/a/b/", "h", ALL)).await;
     let several = capture_all(&["/a/", "/z/"], "w", WAIT);

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use pgmutex::{
@@ -10,12 +11,15 @@ use pgmutex::{
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use super::pooler::Pooler;
+use super::pooler::{Lending, Pooler};
 
 /// Server connections that the pooler opens for one user of one database, at most.
-pub(crate) const POOL_SIZE: usize = Pooler::SIZE;
+pub(crate) const POOL_SIZE: usize = 4;
 
 const USER: &str = "postgres";
+
+/// Lets the functions that wait for another's transaction do so for as long as it takes.
+const PATIENT: &str = include_str!("../../it/support/patient_transactions.sql");
 
 /// A user whose transactions begin at repeatable read unless they say otherwise.
 pub(crate) const USER_AT_REPEATABLE_READ: &str = "at_repeatable_read";
@@ -36,10 +40,24 @@ struct Server {
 impl Server {
     async fn shared() -> &'static Self {
         static SHARED: OnceCell<Server> = OnceCell::const_new();
-        SHARED.get_or_init(Self::start).await
+        let lending = Lending {
+            sessions: POOL_SIZE,
+            in_turn: false,
+        };
+        SHARED.get_or_init(|| Self::start(lending)).await
     }
 
-    async fn start() -> Self {
+    /// With a pooler that lends two sessions, in turn.
+    async fn lent_in_turn() -> &'static Self {
+        static LENT_IN_TURN: OnceCell<Server> = OnceCell::const_new();
+        let lending = Lending {
+            sessions: 2,
+            in_turn: true,
+        };
+        LENT_IN_TURN.get_or_init(|| Self::start(lending)).await
+    }
+
+    async fn start(lending: Lending) -> Self {
         let postgres = PrivatePostgres::builder()
             .setting("max_connections", "900")
             .start()
@@ -54,7 +72,11 @@ impl Server {
             .await
             .unwrap();
         Self {
-            pooler: Pooler::start(&postgres, &[USER, USER_AT_REPEATABLE_READ, PLAIN_USER]),
+            pooler: Pooler::start(
+                &postgres,
+                &[USER, USER_AT_REPEATABLE_READ, PLAIN_USER],
+                lending,
+            ),
             postgres,
         }
     }
@@ -68,7 +90,8 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// With the schema in it: cloned from one that was migrated once.
+    /// With the schema in it: cloned from one that was migrated once. Who waits for another's
+    /// transaction is patient.
     pub(crate) async fn fresh() -> Self {
         static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
         let template = TEMPLATE
@@ -78,20 +101,77 @@ impl Database {
                 // none.
                 let mutexes = Mutexes::connect(&template.direct_url()).await.unwrap();
                 mutexes.migrate().await.unwrap();
+                drop(mutexes);
+                template.waits_patiently().await;
+                template.has_no_visitors().await;
                 template
             })
             .await;
-        Self::cloned_from(&template.name).await
+        Self::cloned_from(Server::shared().await, &template.name).await
     }
 
     /// With nothing in it.
     pub(crate) async fn empty() -> Self {
-        Self::cloned_from("template0").await
+        Self::cloned_from(Server::shared().await, "template0").await
     }
 
-    async fn cloned_from(template: &str) -> Self {
+    /// Behind a pooler that has two idle sessions and lends them in turn.
+    pub(crate) async fn lent_in_turn() -> Self {
+        let database = Self::cloned_from(Server::lent_in_turn().await, "template0").await;
+        let mutexes = Mutexes::connect(&database.direct_url()).await.unwrap();
+        mutexes.migrate().await.unwrap();
+        let borrowers = [
+            database.pooled_client().await,
+            database.pooled_client().await,
+        ];
+        for does in ["begin", "rollback"] {
+            for borrower in &borrowers {
+                borrower.batch_execute(does).await.unwrap();
+            }
+        }
+        assert_eq!(database.server_connections().await, borrowers.len());
+        database
+    }
+
+    /// The same where whoever waits stays in line for an hour without asking again.
+    pub(crate) async fn with_patient_lines() -> Self {
+        let database = Self::fresh().await;
+        let patience = include_str!("../../it/support/patient_lines.sql");
+        database
+            .client()
+            .await
+            .batch_execute(patience)
+            .await
+            .unwrap();
+        database
+    }
+
+    /// However long others take in a fight, who waits for them waits until they are done.
+    pub(crate) async fn waits_patiently(&self) {
+        self.client().await.batch_execute(PATIENT).await.unwrap();
+    }
+
+    /// Returns when nobody is connected to it: whoever closes a connection does not wait for the
+    /// server to notice, and what somebody is connected to cannot be copied.
+    async fn has_no_visitors(&self) {
+        let client = connect(&self.server.postgres.url("postgres")).await;
+        let visitors = "select 1 from pg_stat_activity where datname = $1";
+        let gone = async {
+            while !client
+                .query(visitors, &[&self.name])
+                .await
+                .unwrap()
+                .is_empty()
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let gone = tokio::time::timeout(Duration::from_secs(300), gone).await;
+        gone.expect("somebody stays connected");
+    }
+
+    async fn cloned_from(server: &'static Server, template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let server = Server::shared().await;
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         connect(&server.postgres.url("postgres"))
             .await

@@ -17,15 +17,21 @@ pub(super) struct Pooler {
     _shell: Child,
 }
 
+/// How sessions of the server are lent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lending {
+    /// For each database and user, at most.
+    pub(super) sessions: usize,
+    /// First the one that was given back longest ago, rather than the last one.
+    pub(super) in_turn: bool,
+}
+
 impl Pooler {
     /// Names the socket, so there is nothing it could get in the way of.
     const PORT: u16 = 6432;
 
-    /// Server connections for each database and user, at most.
-    pub(super) const SIZE: usize = 4;
-
     /// Accepts connections when this returns.
-    pub(super) fn start(server: &PrivatePostgres, users: &[&str]) -> Self {
+    pub(super) fn start(server: &PrivatePostgres, users: &[&str], lending: Lending) -> Self {
         let folder = server.socket_dir().to_str().unwrap();
         let settings = format!(
             "[databases]\n\
@@ -38,13 +44,15 @@ impl Pooler {
              admin_users = {}\n\
              pool_mode = transaction\n\
              default_pool_size = {}\n\
+             server_round_robin = {}\n\
              max_client_conn = 500\n\
              log_connections = 0\n\
              log_disconnections = 0",
             server.port(),
             Self::PORT,
             users[0],
-            Self::SIZE,
+            lending.sessions,
+            u8::from(lending.in_turn),
         );
         let users: Vec<String> = users
             .iter()

@@ -1,11 +1,19 @@
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use pgmutex::{Mutexes, private_server::PrivatePostgres};
 use tokio::sync::OnceCell;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
+
+use super::eventually;
+
+/// Lets the functions that wait for another's transaction do so for as long as it takes.
+const PATIENT: &str = include_str!("../../it/support/patient_transactions.sql");
 
 /// A database of a test's own, in a server that the tests of this process share.
 pub(crate) struct Database {
@@ -13,17 +21,34 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// With the schema in it.
+    /// With the schema in it. Who waits for another's transaction is patient: however long a machine
+    /// takes between two steps of a test, the wait lasts until it is over.
     pub(crate) async fn fresh() -> Self {
         static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
         let template = TEMPLATE
             .get_or_init(|| async {
                 let template = Self::empty().await;
                 template.mutexes().await.migrate().await.unwrap();
+                let client = template.client().await;
+                client.batch_execute(PATIENT).await.unwrap();
+                drop(client);
+                template.has_no_visitors().await;
                 template
             })
             .await;
         Self::cloned_from(&template.name).await
+    }
+
+    /// Returns when nobody is connected to it any more: whoever closes a connection does not wait for
+    /// the server to notice, and what somebody is connected to cannot be copied.
+    async fn has_no_visitors(&self) {
+        let client = connect(&server().url("postgres")).await;
+        let visitors = "select 1 from pg_stat_activity where datname = $1";
+        eventually(async || {
+            let found = client.query(visitors, &[&self.name]).await.unwrap();
+            found.is_empty()
+        })
+        .await;
     }
 
     /// With nothing in it.
@@ -34,11 +59,8 @@ impl Database {
     async fn cloned_from(template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let (client, connection) = tokio_postgres::connect(&server().url("postgres"), NoTls)
+        connect(&server().url("postgres"))
             .await
-            .unwrap();
-        tokio::spawn(connection);
-        client
             .batch_execute(&format!("create database {name} template {template}"))
             .await
             .unwrap();
@@ -49,9 +71,30 @@ impl Database {
         server().url(&self.name)
     }
 
+    /// As patient as the [database](Self::fresh) is.
     pub(crate) async fn mutexes(&self) -> Mutexes {
-        Mutexes::connect(&self.url()).await.unwrap()
+        let patient = Mutexes::builder().call_timeout(Duration::from_mins(5));
+        patient.connect(&self.url()).await.unwrap()
     }
+
+    /// A connection of its own.
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.url()).await
+    }
+
+    /// Returns when somebody waits for another's transaction. It looks from a connection of its own:
+    /// within a transaction, those who are connected stay as they were first seen.
+    pub(crate) async fn somebody_is_blocked(&self) {
+        let observer = self.client().await;
+        let blocked = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+        eventually(async || observer.query_one(blocked, &[]).await.unwrap().get(0)).await;
+    }
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 fn server() -> &'static PrivatePostgres {
