@@ -4,10 +4,9 @@ use std::sync::{
 };
 
 use pgmutex::{Mutexes, private_server::PrivatePostgres};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
-/// Lets the functions that wait for another's transaction do so for as long as it takes.
-const PATIENT: &str = include_str!("../../it/support/patient_transactions.sql");
+use super::disposable::{self, PATIENT, connect};
 
 /// A database of a test's own, in a server that all tests share. The server's time zone is none of
 /// the application's.
@@ -29,9 +28,7 @@ impl Database {
     pub(crate) async fn empty() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("django_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let postgres = connect(&server().url("postgres")).await;
-        let create = format!("create database {name}");
-        postgres.batch_execute(&create).await.unwrap();
+        disposable::create(&server().url("postgres"), &name, "template0").await;
         Self { name }
     }
 
@@ -70,8 +67,8 @@ impl Database {
     }
 }
 
-pub(crate) async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
+impl Drop for Database {
+    fn drop(&mut self) {
+        disposable::drop_database(server().url("postgres"), &self.name, Vec::new());
+    }
 }

@@ -2,7 +2,11 @@
 
 mod application;
 mod database;
+#[expect(dead_code, reason = "nothing is copied here")]
+#[path = "../../it/support/disposable.rs"]
+mod disposable;
 mod python;
 
 pub(crate) use application::{Application, Clock, manage};
-pub(crate) use database::{Database, connect};
+pub(crate) use database::Database;
+pub(crate) use disposable::connect;

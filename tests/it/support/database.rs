@@ -4,7 +4,6 @@ use std::{
         Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use pgmutex::{
@@ -12,12 +11,12 @@ use pgmutex::{
     private_server::PrivatePostgres,
 };
 use tokio::sync::OnceCell;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
-use super::{Listener, Session};
-
-/// Lets the functions that wait for another's transaction do so for as long as it takes.
-const PATIENT: &str = include_str!("patient_transactions.sql");
+use super::{
+    Listener, Session,
+    disposable::{self, PATIENT, connect},
+};
 
 /// The server that the tests of this process share.
 enum Server {
@@ -51,12 +50,9 @@ impl Server {
         }
     }
 
-    async fn administer(&self, statement: &str) {
-        connect(&self.url("postgres"))
-            .await
-            .batch_execute(statement)
-            .await
-            .unwrap();
+    /// The URL of a database that is there in any case.
+    fn maintenance_url(&self) -> String {
+        self.url("postgres")
     }
 }
 
@@ -80,7 +76,8 @@ impl Database {
         let template = TEMPLATE
             .get_or_init(|| async {
                 let template = Self::patient().await;
-                template.has_no_visitors().await;
+                let maintenance_url = Server::shared().maintenance_url();
+                disposable::has_no_visitors(&maintenance_url, &template.name).await;
                 template
             })
             .await;
@@ -119,25 +116,6 @@ impl Database {
         database
     }
 
-    /// Returns when nobody is connected to it any more: whoever closes a connection does not wait for
-    /// the server to notice, and what somebody is connected to cannot be copied.
-    async fn has_no_visitors(&self) {
-        let client = connect(&Server::shared().url("postgres")).await;
-        let visitors = "select 1 from pg_stat_activity where datname = $1";
-        let gone = async {
-            while !client
-                .query(visitors, &[&self.name])
-                .await
-                .unwrap()
-                .is_empty()
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let gone = tokio::time::timeout(Duration::from_secs(300), gone).await;
-        gone.expect("somebody stays connected");
-    }
-
     /// With nothing in it.
     pub(crate) async fn empty() -> Self {
         Self::cloned_from("template0").await
@@ -151,9 +129,7 @@ impl Database {
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
         let server = Server::shared();
-        server
-            .administer(&format!("create database {name} template {template}"))
-            .await;
+        disposable::create(&server.maintenance_url(), &name, template).await;
         let url = server.url(&name);
         Self {
             name,
@@ -226,40 +202,10 @@ impl Database {
 }
 
 impl Drop for Database {
-    /// A private server goes as a whole; elsewhere the database is dropped, once its connections
-    /// are closed, and what was made for it.
     fn drop(&mut self) {
-        if let Server::Named(_) = Server::shared() {
-            let statements: Vec<String> = std::iter::once(format!(
-                "drop database if exists {} with (force)",
-                self.name
-            ))
-            .chain(
-                std::mem::take(&mut *self.roles.lock().unwrap())
-                    .into_iter()
-                    .map(|role| format!("drop role if exists \"{role}\"")),
-            )
-            .collect();
-            let dropped = std::thread::spawn(move || {
-                tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap()
-                    .block_on(async {
-                        for statement in &statements {
-                            Server::shared().administer(statement).await;
-                        }
-                    });
-            });
-            let _ = dropped.join();
-        }
+        let roles = std::mem::take(&mut *self.roles.lock().unwrap());
+        disposable::drop_database(Server::shared().maintenance_url(), &self.name, roles);
     }
-}
-
-async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
 }
 
 /// A connection that takes steps, to the database of this URL.

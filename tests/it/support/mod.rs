@@ -1,6 +1,7 @@
 //! What the tests share: databases, sessions that take steps, and a proxy that misbehaves.
 
 mod database;
+mod disposable;
 mod listener;
 mod proxy;
 mod schema_dump;

@@ -1,7 +1,6 @@
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
 };
 
 use pgmutex::{
@@ -9,17 +8,17 @@ use pgmutex::{
     private_server::PrivatePostgres,
 };
 use tokio::sync::OnceCell;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::pooler::{Lending, Pooler};
+use super::{
+    disposable::{self, PATIENT, connect},
+    pooler::{Lending, Pooler},
+};
 
 /// Server connections that the pooler opens for one user of one database, at most.
 pub(crate) const POOL_SIZE: usize = 4;
 
 const USER: &str = "postgres";
-
-/// Lets the functions that wait for another's transaction do so for as long as it takes.
-const PATIENT: &str = include_str!("../../it/support/patient_transactions.sql");
 
 /// A user whose transactions begin at repeatable read unless they say otherwise.
 pub(crate) const USER_AT_REPEATABLE_READ: &str = "at_repeatable_read";
@@ -80,6 +79,11 @@ impl Server {
             postgres,
         }
     }
+
+    /// The URL of a database that is there in any case, past the pooler.
+    fn maintenance_url(&self) -> String {
+        self.postgres.url("postgres")
+    }
 }
 
 /// A database of a test's own.
@@ -103,7 +107,8 @@ impl Database {
                 mutexes.migrate().await.unwrap();
                 drop(mutexes);
                 template.waits_patiently().await;
-                template.has_no_visitors().await;
+                let maintenance_url = template.server.maintenance_url();
+                disposable::has_no_visitors(&maintenance_url, &template.name).await;
                 template
             })
             .await;
@@ -151,33 +156,10 @@ impl Database {
         self.client().await.batch_execute(PATIENT).await.unwrap();
     }
 
-    /// Returns when nobody is connected to it: whoever closes a connection does not wait for the
-    /// server to notice, and what somebody is connected to cannot be copied.
-    async fn has_no_visitors(&self) {
-        let client = connect(&self.server.postgres.url("postgres")).await;
-        let visitors = "select 1 from pg_stat_activity where datname = $1";
-        let gone = async {
-            while !client
-                .query(visitors, &[&self.name])
-                .await
-                .unwrap()
-                .is_empty()
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let gone = tokio::time::timeout(Duration::from_secs(300), gone).await;
-        gone.expect("somebody stays connected");
-    }
-
     async fn cloned_from(server: &'static Server, template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        connect(&server.postgres.url("postgres"))
-            .await
-            .batch_execute(&format!("create database {name} template {template}"))
-            .await
-            .unwrap();
+        disposable::create(&server.maintenance_url(), &name, template).await;
         let url = server.pooler.url(USER, &name);
         Self { server, name, url }
     }
@@ -272,6 +254,12 @@ impl Database {
     }
 }
 
+impl Drop for Database {
+    fn drop(&mut self) {
+        disposable::drop_database(self.server.maintenance_url(), &self.name, Vec::new());
+    }
+}
+
 fn left_on_this_connection() -> String {
     format!(
         "select 'statement: ' || name finding from pg_prepared_statements
@@ -297,10 +285,4 @@ async fn simple_rows(client: &Client, query: &str, column: &str) -> Vec<String> 
         _ => None,
     };
     messages.iter().filter_map(field).collect()
-}
-
-async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
 }

@@ -2,6 +2,8 @@
 //! pooler.
 
 mod database;
+#[path = "../../it/support/disposable.rs"]
+mod disposable;
 mod pooler;
 
 pub(crate) use database::{Database, POOL_SIZE, USER_AT_REPEATABLE_READ};

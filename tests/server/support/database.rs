@@ -8,12 +8,12 @@ use std::{
 
 use pgmutex::{Mutexes, private_server::PrivatePostgres};
 use tokio::sync::OnceCell;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
-use super::eventually;
-
-/// Lets the functions that wait for another's transaction do so for as long as it takes.
-const PATIENT: &str = include_str!("../../it/support/patient_transactions.sql");
+use super::{
+    disposable::{self, PATIENT, connect},
+    eventually,
+};
 
 /// A database of a test's own, in a server that the tests of this process share.
 pub(crate) struct Database {
@@ -32,23 +32,11 @@ impl Database {
                 let client = template.client().await;
                 client.batch_execute(PATIENT).await.unwrap();
                 drop(client);
-                template.has_no_visitors().await;
+                disposable::has_no_visitors(&server().url("postgres"), &template.name).await;
                 template
             })
             .await;
         Self::cloned_from(&template.name).await
-    }
-
-    /// Returns when nobody is connected to it any more: whoever closes a connection does not wait for
-    /// the server to notice, and what somebody is connected to cannot be copied.
-    async fn has_no_visitors(&self) {
-        let client = connect(&server().url("postgres")).await;
-        let visitors = "select 1 from pg_stat_activity where datname = $1";
-        eventually(async || {
-            let found = client.query(visitors, &[&self.name]).await.unwrap();
-            found.is_empty()
-        })
-        .await;
     }
 
     /// With nothing in it.
@@ -59,11 +47,7 @@ impl Database {
     async fn cloned_from(template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        connect(&server().url("postgres"))
-            .await
-            .batch_execute(&format!("create database {name} template {template}"))
-            .await
-            .unwrap();
+        disposable::create(&server().url("postgres"), &name, template).await;
         Self { name }
     }
 
@@ -91,10 +75,10 @@ impl Database {
     }
 }
 
-async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
+impl Drop for Database {
+    fn drop(&mut self) {
+        disposable::drop_database(server().url("postgres"), &self.name, Vec::new());
+    }
 }
 
 fn server() -> &'static PrivatePostgres {

@@ -1,6 +1,8 @@
 //! What the tests share: databases, servers at ports of their own, and a plain client.
 
 mod database;
+#[path = "../../it/support/disposable.rs"]
+mod disposable;
 mod http;
 mod serving;
 
