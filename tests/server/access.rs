@@ -218,7 +218,8 @@ async fn an_application_that_knows_its_users_says_who_asks() {
     use pgmutex::server::Principal;
     use tower::ServiceExt;
 
-    let mutexes = Database::fresh().await.mutexes().await;
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
     let router = Server::new(mutexes).tokens(tokens().list).router();
     for (role, expected) in [(Role::Reader, 403), (Role::Application, 200)] {
         let router = router.clone().layer(Extension(Principal::new("ada", role)));
@@ -232,7 +233,8 @@ async fn a_mounted_router_serves_below_its_prefix() {
     use pgmutex::axum::{Router, body::Body, http::Request};
     use tower::ServiceExt;
 
-    let mutexes = Database::fresh().await.mutexes().await;
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
     let router = Router::new().nest("/locks", pgmutex::server::router(mutexes));
     let request = Request::get("/locks/canhaz/a/b?id=x")
         .body(Body::empty())
@@ -253,7 +255,8 @@ async fn a_mounted_router_serves_below_its_prefix() {
 
 #[tokio::test]
 async fn without_tokens_only_this_machine_is_served_unless_it_is_said() {
-    let mutexes = Database::fresh().await.mutexes().await;
+    let database = Database::fresh().await;
+    let mutexes = database.mutexes().await;
     let everywhere: SocketAddr = ([0, 0, 0, 0], 0).into();
     let refused = Server::new(mutexes.clone()).bind(everywhere).await;
     assert!(matches!(refused, Err(ServeError::Open { .. })));

@@ -318,10 +318,12 @@ async fn what_ends_too_early_captures_nothing() {
 
 /// A router, and a runtime to ask it in.
 fn router() -> &'static (Runtime, Router) {
+    static DATABASE: OnceLock<Database> = OnceLock::new();
     static ROUTER: OnceLock<(Runtime, Router)> = OnceLock::new();
     ROUTER.get_or_init(|| {
         let runtime = Runtime::new().unwrap();
-        let mutexes = runtime.block_on(async { Database::fresh().await.mutexes().await });
+        let fresh = runtime.block_on(Database::fresh());
+        let mutexes = runtime.block_on(DATABASE.get_or_init(|| fresh).mutexes());
         let mut limits = Limits::default();
         limits.wait = Duration::from_millis(5);
         limits.body_bytes = 2000;
