@@ -6,7 +6,7 @@ use std::sync::{
 use pgmutex::{Mutexes, private_server::PrivatePostgres};
 use tokio_postgres::Client;
 
-use super::disposable::{self, PATIENT, connect};
+use super::disposable::{self, Left, PATIENT, connect};
 
 /// A database of a test's own, in a server that all tests share. The server's time zone is none of
 /// the application's.
@@ -69,6 +69,12 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        disposable::drop_database(server().url("postgres"), &self.name, Vec::new());
+        let left = Left {
+            maintenance_url: server().url("postgres"),
+            server_stays: false,
+            name: std::mem::take(&mut self.name),
+            roles: Vec::new(),
+        };
+        left.drop();
     }
 }

@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 
 use super::{
     Listener, Session,
-    disposable::{self, PATIENT, connect},
+    disposable::{self, Left, PATIENT, connect},
 };
 
 /// The server that the tests of this process share.
@@ -203,8 +203,14 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let roles = std::mem::take(&mut *self.roles.lock().unwrap());
-        disposable::drop_database(Server::shared().maintenance_url(), &self.name, roles);
+        let server = Server::shared();
+        let left = Left {
+            maintenance_url: server.maintenance_url(),
+            server_stays: matches!(server, Server::Named(_)),
+            name: std::mem::take(&mut self.name),
+            roles: std::mem::take(&mut *self.roles.lock().unwrap()),
+        };
+        left.drop();
     }
 }
 

@@ -1,7 +1,7 @@
-//! Databases that are made for one test, on a server that many share, and dropped with it: a
+//! Databases that are made for one test, on a server that many share, and dropped soon after it: a
 //! thousand of them take ten gigabytes.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use tokio_postgres::{Client, NoTls};
 
@@ -35,23 +35,55 @@ pub(crate) async fn has_no_visitors(maintenance_url: &str, name: &str) {
     gone.expect("somebody stays connected");
 }
 
-/// Drops a database and the roles that were made for it, whoever is still connected. It blocks: a
-/// test that drops its database is over.
-pub(crate) fn drop_database(maintenance_url: String, name: &str, roles: Vec<String>) {
-    let mut statements = vec![format!("drop database if exists {name} with (force)")];
-    statements.extend(
-        roles
-            .iter()
-            .map(|role| format!("drop role if exists \"{role}\"")),
-    );
+/// A database whose test is over.
+pub(crate) struct Left {
+    pub(crate) maintenance_url: String,
+    /// Whether the server outlasts the tests.
+    pub(crate) server_stays: bool,
+    pub(crate) name: String,
+    /// The roles that were made for it, which belong to the server.
+    pub(crate) roles: Vec<String>,
+}
+
+impl Left {
+    /// Drops it, whoever is still connected, with the next fifteen: each one that is dropped alone
+    /// makes the server write a checkpoint, which the tests beside it feel. The last ones go with
+    /// their server, unless it stays.
+    pub(crate) fn drop(self) {
+        static LEFT: Mutex<Vec<Left>> = Mutex::new(Vec::new());
+        let left = {
+            let mut left = LEFT.lock().unwrap();
+            let together = if self.server_stays { 1 } else { 16 };
+            left.push(self);
+            (left.len() >= together).then(|| std::mem::take(&mut *left))
+        };
+        if let Some(left) = left {
+            drop_all(left);
+        }
+    }
+}
+
+/// It blocks: the test of the last one is over.
+fn drop_all(left: Vec<Left>) {
     let drops = async move {
-        let client = connect(&maintenance_url).await;
-        for statement in &statements {
-            client.batch_execute(statement).await.unwrap();
+        for Left {
+            maintenance_url,
+            name,
+            roles,
+            ..
+        } in left
+        {
+            let client = connect(&maintenance_url).await;
+            let drop = format!("drop database if exists {name} with (force)");
+            client.batch_execute(&drop).await.unwrap();
+            for role in roles {
+                let drop = format!("drop role if exists \"{role}\"");
+                client.batch_execute(&drop).await.unwrap();
+            }
         }
     };
-    // The test's own runtime may be in the middle of a panic. One that cannot be dropped stays, and
-    // the thread has said why.
+    // The test's own runtime may be in the middle of a panic. What cannot be dropped stays, and the
+    // thread has said why.
     let dropping = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

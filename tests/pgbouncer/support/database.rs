@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::{
-    disposable::{self, PATIENT, connect},
+    disposable::{self, Left, PATIENT, connect},
     pooler::{Lending, Pooler},
 };
 
@@ -256,7 +256,13 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        disposable::drop_database(self.server.maintenance_url(), &self.name, Vec::new());
+        let left = Left {
+            maintenance_url: self.server.maintenance_url(),
+            server_stays: false,
+            name: std::mem::take(&mut self.name),
+            roles: Vec::new(),
+        };
+        left.drop();
     }
 }
 

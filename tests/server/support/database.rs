@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
 use super::{
-    disposable::{self, PATIENT, connect},
+    disposable::{self, Left, PATIENT, connect},
     eventually,
 };
 
@@ -77,7 +77,13 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        disposable::drop_database(server().url("postgres"), &self.name, Vec::new());
+        let left = Left {
+            maintenance_url: server().url("postgres"),
+            server_stays: false,
+            name: std::mem::take(&mut self.name),
+            roles: Vec::new(),
+        };
+        left.drop();
     }
 }
 
