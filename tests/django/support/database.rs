@@ -69,12 +69,6 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let left = Left {
-            maintenance_url: server().url("postgres"),
-            server_stays: false,
-            name: std::mem::take(&mut self.name),
-            roles: Vec::new(),
-        };
-        left.drop();
+        Left::new(server().url("postgres"), &self.name).drop();
     }
 }

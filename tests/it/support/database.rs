@@ -205,10 +205,9 @@ impl Drop for Database {
     fn drop(&mut self) {
         let server = Server::shared();
         let left = Left {
-            maintenance_url: server.maintenance_url(),
             server_stays: matches!(server, Server::Named(_)),
-            name: std::mem::take(&mut self.name),
             roles: std::mem::take(&mut *self.roles.lock().unwrap()),
+            ..Left::new(server.maintenance_url(), &self.name)
         };
         left.drop();
     }

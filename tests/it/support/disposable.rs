@@ -46,6 +46,16 @@ pub(crate) struct Left {
 }
 
 impl Left {
+    /// With no roles, on a server that goes with the tests.
+    pub(crate) fn new(maintenance_url: String, name: &str) -> Self {
+        Self {
+            maintenance_url,
+            server_stays: false,
+            name: name.to_owned(),
+            roles: Vec::new(),
+        }
+    }
+
     /// Drops it, whoever is still connected, with the next fifteen: each one that is dropped alone
     /// makes the server write a checkpoint, which the tests beside it feel. The last ones go with
     /// their server, unless it stays.
@@ -65,25 +75,13 @@ impl Left {
 
 /// It blocks: the test of the last one is over.
 fn drop_all(left: Vec<Left>) {
+    // One that cannot be dropped stays, and its task has said why.
     let drops = async move {
-        for Left {
-            maintenance_url,
-            name,
-            roles,
-            ..
-        } in left
-        {
-            let client = connect(&maintenance_url).await;
-            let drop = format!("drop database if exists {name} with (force)");
-            client.batch_execute(&drop).await.unwrap();
-            for role in roles {
-                let drop = format!("drop role if exists \"{role}\"");
-                client.batch_execute(&drop).await.unwrap();
-            }
+        for one in left {
+            let _ = tokio::spawn(drop_one(one)).await;
         }
     };
-    // The test's own runtime may be in the middle of a panic. What cannot be dropped stays, and the
-    // thread has said why.
+    // The test's own runtime may be in the middle of a panic.
     let dropping = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -91,4 +89,17 @@ fn drop_all(left: Vec<Left>) {
         runtime.unwrap().block_on(drops);
     });
     let _ = dropping.join();
+}
+
+async fn drop_one(left: Left) {
+    let client = connect(&left.maintenance_url).await;
+    let mut statements = vec![format!(
+        "drop database if exists {} with (force)",
+        left.name
+    )];
+    let roles = left.roles.iter();
+    statements.extend(roles.map(|role| format!("drop role if exists \"{role}\"")));
+    for statement in statements {
+        client.batch_execute(&statement).await.unwrap();
+    }
 }

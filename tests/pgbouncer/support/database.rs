@@ -256,13 +256,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let left = Left {
-            maintenance_url: self.server.maintenance_url(),
-            server_stays: false,
-            name: std::mem::take(&mut self.name),
-            roles: Vec::new(),
-        };
-        left.drop();
+        Left::new(self.server.maintenance_url(), &self.name).drop();
     }
 }
 
